@@ -1,0 +1,27 @@
+"""Automatic differentiation: the tape, its walk, and what users build on it."""
+
+from flambeau.autograd import functional
+from flambeau.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from flambeau.autograd.engine import backward, grad
+from flambeau.autograd.function import Function, FunctionCtx, once_differentiable
+from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from flambeau.autograd.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__all__ = [
+    "Function",
+    "FunctionCtx",
+    "GradcheckError",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "functional",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "is_anomaly_enabled",
+    "no_grad",
+    "once_differentiable",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]

@@ -1,0 +1,201 @@
+"""In-place updates: what may be written, how the tape is rebased, how views of one base stay consistent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flambeau.autograd.node as _node
+from flambeau.autograd.node import AccumulateGrad, Grads, Node, Storage
+from flambeau.autograd.state import state
+from flambeau.errors import DTypeError, GradError, ShapeError
+from flambeau.shape import broadcast_two
+from flambeau.tensor import Tensor, describe, wrap
+
+
+def check_writable(name: str, x: Tensor) -> None:
+    """Refuse to change in place what autograd cannot follow, while the graph is recorded.
+
+    Raises: GradError: x is a leaf that requires grad, or a view of one.
+    """
+    if not state.grad:
+        return
+    if isinstance(x._g, AccumulateGrad):
+        raise GradError(
+            f"{name}: a leaf Variable that requires grad is being used in an in-place operation ({describe(x)}). "
+            "Hint: wrap the update in `with no_grad():`, or compute a new tensor instead"
+        )
+    if x._v is not None and isinstance(root(x)._g, AccumulateGrad):
+        raise GradError(
+            f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation "
+            f"({describe(x)}). Hint: wrap the update in `with no_grad():`, or clone() the leaf first"
+        )
+
+
+def root(x: Tensor) -> Tensor:
+    """The tensor at the bottom of a chain of views."""
+    while x._v is not None:
+        x = x._v[0]
+    return x
+
+
+Steps = list[tuple[Callable[..., Tensor], tuple[Any, ...]]]
+
+
+def steps_to(x: Tensor) -> Steps:
+    """How x is made from its root: view functions with their arguments, holding no tensor."""
+    steps: Steps = []
+    while x._v is not None:
+        x, fn, args = x._v
+        steps.append((fn, args))
+    steps.reverse()
+    return steps
+
+
+def replay(steps: Steps, base: Tensor) -> Tensor:
+    """The same view of another tensor of the root's shape."""
+    for fn, args in steps:
+        base = fn(base, *args)
+    return base
+
+
+class CopySlices(Node):
+    """The base's history after an in-place change through a view of it."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, base: Tensor, view: Tensor, value: Tensor) -> None:
+        self.edges = (base._g, value._g)
+        self.steps = steps_to(view)
+        self.saved = ()
+        self.hooks = None
+        self.shape = base._a.shape
+        self.kind = base._kind
+        self.seq = _node.next_seq()
+
+    def apply(self, g: Tensor) -> Grads:
+        """The base loses the gradient of the overwritten part; the new value gets it."""
+        base_g, value_g = self.edges
+        to_value = None if value_g is None else replay(self.steps, g).clone()
+        if base_g is None:
+            return None, to_value
+        kept = g.clone()
+        update("zero_", replay(self.steps, kept), lambda part: part * 0, saves=False)
+        return kept, to_value
+
+
+def _cast_for(name: str, x: Tensor, value: Tensor) -> Tensor:
+    if value._kind is x._kind:
+        return value
+    have, want = value._kind.dtype, x._kind.dtype
+    if have.category > want.category:
+        raise DTypeError(
+            f"{name}: result type {have.name} can't be cast to the desired output type {want.name} ({describe(x)}). "
+            f"Hint: use the variant that is not in place, or x.to({have})"
+        )
+    return value.to(x._kind.device, want)
+
+
+def _fits(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    try:
+        fits = broadcast_two(x._a.shape, shape) == x._a.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(
+            f"{name}: output with shape {list(x._a.shape)} doesn't match the broadcast shape "
+            f"{list(shape)} ({describe(x)})"
+        )
+
+
+def update(name: str, x: Any, compute: Callable[[Tensor], Tensor], *, saves: bool) -> Tensor:
+    """Replace x's values by compute(x), on the tape too.
+
+    Args: compute: the out-of-place operation, called with a tensor of x's values and history.
+        saves: compute may keep its argument's values for the backward pass, so it gets a copy of them.
+    """
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{name}: needs a Tensor to write to, got {type(x).__name__}")
+    check_writable(name, x)
+    src = wrap(x._kind.k["copy"](x._a) if saves and state.grad else x._a, x._kind, x._g)
+    value = _cast_for(name, x, compute(src))
+    _fits(name, x, value._a.shape)
+    store(name, x, value)
+    return x
+
+
+def store(name: str, x: Tensor, value: Tensor) -> None:
+    """Copy value's elements into x's memory, bump the version, and rebase x's history on value's."""
+    try:
+        x._kind.k["copy"](value._a, out=x._a)
+    except ValueError as error:
+        raise ShapeError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            f"location ({describe(x)}). Hint: clone() the tensor before"
+        ) from error
+    bump(x)
+    if state.grad:
+        rebase(x, value)
+
+
+def bump(x: Tensor) -> None:
+    """Record that x's memory changed."""
+    if x._s is None:
+        x._s = Storage(1)
+    else:
+        x._s.version += 1
+
+
+def rebase(x: Tensor, value: Tensor) -> None:
+    """Make value's history x's, and through x that of its base and of all live views."""
+    storage = x._s
+    base = root(x)
+    if value._g is None and base._g is None and x._g is None:
+        return
+    if base is x:
+        x._g = value._g if value._g is not None else _constant(x)
+    else:
+        base._g = CopySlices(base, x, value)
+    if storage is not None and storage.views:
+        for reference in storage.views:
+            view = reference()
+            if view is not None and view._v is not None and root(view) is base:
+                renewed = replay(steps_to(view), base)
+                view._g, renewed._v = renewed._g, None
+
+
+class FillBackward0(Node):
+    """History of a tensor whose values were overwritten by constants: no gradient passes."""
+
+    __slots__ = ()
+
+    def apply(self, g: Tensor) -> Grads:
+        """Nothing flows back."""
+        return (None,) * len(self.edges)
+
+
+def _constant(x: Tensor) -> Node:
+    n = FillBackward0()
+    n.edges, n.saved, n.hooks = (x._g,), (), None
+    n.shape, n.kind, n.seq = x._a.shape, x._kind, _node.next_seq()
+    return n
+
+
+def store_out(result: Tensor, out: Tensor) -> Tensor:
+    """Write result into out, resizing an empty out; the rule of `out=` arguments."""
+    if result._g is not None or (state.grad and out._g is not None):
+        raise GradError(
+            "out=: functions with out=... arguments don't support automatic differentiation, but one of the arguments "
+            f"requires grad (out: {describe(out)}). Hint: assign the result instead, or use no_grad()"
+        )
+    value = _cast_for("out=", out, result)
+    if out._a.shape != value._a.shape:
+        if out.numel():
+            raise ShapeError(
+                f"out=: needs shape {list(value._a.shape)}, got {describe(out)}. Hint: out=empty(0)"
+            )
+        out._a = value._kind.k["copy"](value._a)
+        bump(out)
+        return out
+    store("out=", out, value)
+    return out

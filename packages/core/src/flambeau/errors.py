@@ -1,0 +1,95 @@
+"""The exceptions of flambeau.
+
+Every class also inherits from what PyTorch raises in the same place, so `except` clauses port unchanged. A message
+names the operation, the rule that was broken, what came (shape, dtype, device) and one hint.
+"""
+
+from __future__ import annotations
+
+
+class FlambeauError(Exception):
+    """Base of every exception that flambeau defines."""
+
+
+class ShapeError(FlambeauError, RuntimeError, ValueError):
+    """Operand shapes that an operation cannot combine."""
+
+
+class DTypeError(FlambeauError, RuntimeError, TypeError):
+    """A dtype that an operation does not take, or a cast that would lose a category."""
+
+
+class ArgumentError(FlambeauError, TypeError):
+    """An argument of the wrong Python type."""
+
+
+class IndexRangeError(FlambeauError, IndexError, RuntimeError):
+    """A dimension or an index outside its range."""
+
+
+class DivisionByZeroError(FlambeauError, RuntimeError, ZeroDivisionError):
+    """Integers divided by zero."""
+
+
+class DeviceError(FlambeauError, RuntimeError):
+    """Operands on different devices, or a device that cannot be used."""
+
+
+class GradError(FlambeauError, RuntimeError):
+    """A gradient that cannot be computed."""
+
+
+class InplaceModifiedError(GradError):
+    """A tensor saved for the backward pass was changed in place."""
+
+
+class UnsupportedOpError(FlambeauError, NotImplementedError):
+    """No kernel and no decomposition for an operation on a device."""
+
+
+class UnsupportedDTypeError(DTypeError):
+    """A dtype that a device or an installed package does not offer."""
+
+
+class BackendError(FlambeauError, RuntimeError):
+    """Base of what can go wrong with a backend plug-in."""
+
+
+class BackendNotFoundError(BackendError):
+    """No installed package provides the device type that was asked for."""
+
+
+class CudaUnavailableError(BackendNotFoundError, AssertionError):
+    """`cuda` was asked for and no GPU-like device stands behind the alias."""
+
+
+class BackendImportError(BackendError):
+    """A plug-in is installed but its module does not import."""
+
+
+class BackendConflictError(BackendError):
+    """Two installed packages claim one device type."""
+
+
+class ProtocolVersionError(BackendError):
+    """A plug-in speaks a protocol that this core does not."""
+
+
+class BackendValidationError(BackendError):
+    """A plug-in breaks the protocol; every gap is listed."""
+
+
+class DeviceUnavailableError(BackendError):
+    """A backend is installed but offers no such device."""
+
+
+class ForkError(BackendError):
+    """A device that was opened before a fork is used in the child process."""
+
+
+class OutOfMemoryError(BackendError, MemoryError):
+    """A device has no room for an array."""
+
+
+class AnomalyError(GradError):
+    """Anomaly mode found a gradient that is not a number."""

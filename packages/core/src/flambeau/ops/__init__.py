@@ -1,0 +1,1 @@
+"""The operations, by family; importing this package gives Tensor its methods."""
