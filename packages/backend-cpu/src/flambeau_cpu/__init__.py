@@ -1,0 +1,1 @@
+"""flambeau's CPU backend: kernels are NumPy callables in one table."""
