@@ -1,0 +1,13 @@
+"""Layers, losses, initialisers: `flambeau.nn`."""
+
+from __future__ import annotations
+
+from flambeau.nn import functional, init, modules, parameter, utils
+from flambeau.nn.modules import *
+from flambeau.nn.modules import __all__ as _modules
+from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+
+__all__ = [
+    "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init", "modules", "parameter", "utils",
+    *_modules,
+]  # fmt: skip
