@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness import Row, Settings
 
-CASE_FILES = ("cases_ops.py", "cases_models.py")
+CASE_FILES = (
+    "cases_ops.py",
+    "cases_models.py",
+    "cases_nn.py",
+    "cases_optim.py",
+    "cases_data.py",
+)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Job = tuple[tuple[str, ...], "Callable[[Settings], list[Row]]"]  # the rows' names, how to get them
 

@@ -597,7 +597,7 @@ def test_half_precision_is_rounded_once():
 
 
 def test_large_arrays_are_worked_on_in_blocks():
-    x = RNG.normal(size=(40000,)).astype(np.float32)
+    x = RNG.normal(size=(300_000,)).astype(np.float32)
     np.testing.assert_allclose(numpy_of(fb.tensor(x).erf()), scalar(math.erf)(x), rtol=4e-7)
     strided = fb.tensor(np.repeat(x, 2))[::2]
     np.testing.assert_array_equal(numpy_of(strided.erf()), numpy_of(fb.tensor(x).erf()))

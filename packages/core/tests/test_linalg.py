@@ -190,15 +190,16 @@ def test_named_products():
         (lambda x, v: fb.ones(2, 2, 2).H, "H: supported only on matrices"),
         (lambda x, v: fb.matrix_power(x, 2), "matrix_power: A must be batches of square matrices"),
         (lambda x, v: fb.chain_matmul(), "Expected one or more matrices"),
-        (lambda x, v: fb.cross(x, x), "cross: inputs dimension 1 must have length 3|cross: "),
+        (
+            lambda x, v: fb.cross(x, x, dim=1),
+            "cross: inputs dimension 1 must have length 3. Got 2 and 2",
+        ),
         (lambda x, v: fb.cross(x, v), "cross: inputs must have the same number of dimensions"),
     ],
 )
 def test_errors_of_named_products(call, message):
     with pytest.raises(ShapeError, match=message):
-        call(fb.ones(3, 2), fb.ones(3)) if "cross: inputs dimension" not in message else fb.cross(
-            fb.ones(3, 2), fb.ones(3, 2), dim=1
-        )
+        call(fb.ones(3, 2), fb.ones(3))
 
 
 def test_arguments_that_are_no_tensors():
@@ -256,10 +257,7 @@ def test_tensordot():
     close(fb.tensordot(ta, tb, dims=([0, 1], [1, 0])), np.tensordot(a, b, ([0, 1], [1, 0])))
     close(fb.tensordot(ta, tb, dims=([1], [-3])), np.tensordot(a, b, ([1], [0])))
     close(fb.tensordot(ta, ta, dims=0), np.multiply.outer(a, a))
-    close(
-        fb.tensordot(fb.tensor(a[0]), fb.tensor(b[:, :, 0].T[..., None].repeat(5, 2)[0].T), 1),
-        a[0] @ b[:, 0, 0][None].repeat(5, 0),
-    )
+    close(fb.tensordot(ta, fb.tensor(a[:2, 0].T), 1), np.tensordot(a, a[:2, 0].T, 1))
     with pytest.raises(
         ShapeError, match="contracted dimensions need to match, but first has size 5 in dim 2"
     ):

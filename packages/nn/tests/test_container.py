@@ -58,7 +58,7 @@ def test_module_list():
         "Identity",
     ]
     assert isinstance(m[1:3], nn.ModuleList)
-    assert list(m.state_dict())[0] == "1.weight"
+    assert next(iter(m.state_dict())) == "1.weight"
     with pytest.raises(
         TypeError, match="ModuleList.extend should be called with an iterable, but got Tanh"
     ):

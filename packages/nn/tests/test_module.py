@@ -124,9 +124,9 @@ def test_bad_names():
         m.add_module("x", 3)
     with pytest.raises(TypeError, match="module name should be a string. Got int"):
         m.add_module(3, nn.ReLU())
+    p = nn.Parameter(fb.ones(1))
+    p._g = (p * 2)._g
     with pytest.raises(ValueError, match="Cannot assign non-leaf Tensor to parameter 'p'"):
-        p = nn.Parameter(fb.ones(1))
-        p._g = (p * 2)._g
         m.register_parameter("p", p)
 
 

@@ -50,7 +50,8 @@ def test_mismatches_are_listed_together():
     assert str(caught.value) == (
         'Error(s) in loading state_dict for Sequential:\n\tMissing key(s) in state_dict: "a.bias". \n\t'
         'Unexpected key(s) in state_dict: "c.weight". \n\t'
-        "size mismatch for b.weight: copying a param with shape flambeau.Size([4, 4]) from checkpoint, the shape in current "
+        "size mismatch for b.weight: copying a param with shape flambeau.Size([4, 4]) from checkpoint, the "
+        "shape in current "
         "model is flambeau.Size([1, 3])."
     )
 

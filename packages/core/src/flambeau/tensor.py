@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -189,14 +190,15 @@ class Tensor(TensorMethods):
                         "only Tensors of floating point and complex dtype can require gradients, got "
                         f"{describe(self)}. Hint: x.float()"
                     )
-                self._g = AccumulateGrad(self)
+                self._g = self.__dict__.pop("_idle", None) or AccumulateGrad(self)
+                self._g.shape, self._g.kind = self._a.shape, self._kind
         elif self._g is not None:
             if not isinstance(self._g, AccumulateGrad):
                 raise GradError(
                     "you can only change requires_grad flags of leaf variables. Hint: use detach() for a tensor that "
                     "shares the values without the history"
                 )
-            self._g = None
+            self._g, self._idle = None, self._g  # with its hooks, and graphs that end there, for a later True
         return self
 
     @property
@@ -318,6 +320,8 @@ class Tensor(TensorMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise ArgumentError(f"data: needs a Tensor, got {type(value).__name__}")
         if self._g is not None and value._kind.dtype.category < dtypes.FLOATING:
             raise DTypeError(
                 f"data: a tensor that requires grad needs a floating-point dtype, got {describe(value)}"
@@ -466,6 +470,7 @@ class Tensor(TensorMethods):
         t = _as_class(wrap(self._kind.k["copy"](self._a), self._kind), type(self))
         memo[id(self)] = t
         t.requires_grad_(self._g is not None)
+        t.__dict__.update(deepcopy(_attributes(self), memo))
         if self._grad is not None:
             t._grad = self._grad.__deepcopy__(memo)
         return t
@@ -481,7 +486,7 @@ class Tensor(TensorMethods):
             self._kind.dtype,
             str(self._kind.device),
             self._g is not None,
-            self.__dict__ or None,
+            _attributes(self) or None,
         )
         return rebuild, state_
 
@@ -495,6 +500,11 @@ def wrap(native: Any, kind: Kind, g: Any = None) -> Tensor:
     t._a, t._kind, t._g = native, kind, g
     t._s = t._v = None
     return t
+
+
+def _attributes(t: Tensor) -> dict[str, Any]:
+    """What the user hung on a tensor; gradients and hooks stay behind."""
+    return {k: v for k, v in t.__dict__.items() if k not in ("_grad", "_retains", "_idle")}
 
 
 def _as_class(t: Tensor, cls: type) -> Tensor:

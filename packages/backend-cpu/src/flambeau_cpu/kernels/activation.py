@@ -8,7 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from flambeau_cpu.kernels.elementwise import ONE, ZERO, Number, clamp, in_float32, is_half, where
+from flambeau_cpu.kernels.elementwise import (
+    BLOCK,
+    LARGE,
+    ONE,
+    ZERO,
+    Number,
+    clamp,
+    in_blocks,
+    in_float32,
+    is_half,
+    splits,
+    where,
+)
 from flambeau_cpu.kernels.special import erf
 
 Array = np.ndarray[Any, Any]
@@ -69,6 +81,8 @@ def softmax(a: Array, dim: int) -> Array:
     """exp(a) over its sum along dim."""
     if is_half(a.dtype) or a.ndim == 0 or a.size == 0:
         return _unusual(softmax, a, dim)
+    if a.size > LARGE and _has_rows(a, dim):
+        return _by_rows(softmax, a)
     _, e, total = _shifted(a, dim)
     return _div(e, total, e)
 
@@ -77,8 +91,24 @@ def log_softmax(a: Array, dim: int) -> Array:
     """a minus the logarithm of the sum of exp(a) along dim."""
     if is_half(a.dtype) or a.ndim == 0 or a.size == 0:
         return _unusual(log_softmax, a, dim)
+    if a.size > LARGE and _has_rows(a, dim):
+        return _by_rows(log_softmax, a)
     y, _, total = _shifted(a, dim)
     return _sub(y, np.log(total), y)
+
+
+def _has_rows(a: Array, dim: int) -> bool:
+    return dim == a.ndim - 1 and a.shape[-1] <= BLOCK and a.flags.c_contiguous
+
+
+def _by_rows(fn: Callable[..., Array], a: Array) -> Array:
+    """Softmax of as many rows at once as stay in the cache."""
+    y = np.empty(a.shape, a.dtype)
+    rows, target = a.reshape(-1, a.shape[-1]), y.reshape(-1, a.shape[-1])
+    step = BLOCK // a.shape[-1]
+    for i in range(0, len(rows), step):
+        target[i : i + step] = fn(rows[i : i + step], 1)
+    return y
 
 
 def _unusual(fn: Callable[..., Array], a: Array, dim: int) -> Array:
@@ -152,6 +182,8 @@ def gelu(a: Array, approximate: str, out: Any = ...) -> Any:
     """a times the normal distribution function of a."""
     if is_half(a.dtype):
         return in_float32(gelu, (a,), (approximate,), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(gelu, (a,), (approximate,), out)
     t = _twice_phi(a, approximate)
     _mul(t, _HALF[a.dtype], t)
     return _mul(t, a, out=t if out is ... else out)
@@ -161,6 +193,8 @@ def gelu_backward(g: Array, a: Array, approximate: str, out: Any = ...) -> Any:
     """g times the derivative of gelu at a."""
     if is_half(a.dtype):
         return in_float32(gelu_backward, (g, a), (approximate,), out)
+    if a.size > LARGE and splits(out, g, a):
+        return in_blocks(gelu_backward, (g, a), (approximate,), out)
     d = a.dtype
     t = _twice_phi(a, approximate)
     s = _mul(a, a, out=...)
@@ -186,6 +220,8 @@ def silu(a: Array, out: Any = ...) -> Any:
     """a / (1 + exp(-a))."""
     if is_half(a.dtype):
         return in_float32(silu, (a,), (), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(silu, (a,), (), out)
     t = np.negative(a, out=...)
     _exp(t, t)
     _add(t, ONE[a.dtype], t)
@@ -196,6 +232,8 @@ def silu_backward(g: Array, a: Array, out: Any = ...) -> Any:
     """g s (1 + a (1 - s)) with s = sigmoid(a)."""
     if is_half(a.dtype):
         return in_float32(silu_backward, (g, a), (), out)
+    if a.size > LARGE and splits(out, g, a):
+        return in_blocks(silu_backward, (g, a), (), out)
     one = ONE[a.dtype]
     s = np.negative(a, out=...)
     _exp(s, s)
@@ -212,6 +250,8 @@ def mish(a: Array, out: Any = ...) -> Any:
     """a tanh(log(1 + exp(a))) = a n / (n + 2) with n = e (e + 2), e = exp(a)."""
     if is_half(a.dtype):
         return in_float32(mish, (a,), (), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(mish, (a,), (), out)
     d = a.dtype
     e = np.minimum(a, _number(20, d), out=...)  # where the factor is 1
     _exp(e, e)
@@ -226,6 +266,8 @@ def softplus(a: Array, beta: float, threshold: float, out: Any = ...) -> Any:
     """log(1 + exp(beta a)) / beta, and a where beta a > threshold."""
     if is_half(a.dtype):
         return in_float32(softplus, (a,), (beta, threshold), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(softplus, (a,), (beta, threshold), out)
     d = a.dtype
     z = a if beta == 1 else _mul(a, _number(beta, d), out=...)
     linear = np.greater(z, _number(threshold, d), out=...)
@@ -242,6 +284,8 @@ def logsigmoid(a: Array, out: Any = ...) -> Any:
     """min(a, 0) - log(1 + exp(-|a|))."""
     if is_half(a.dtype):
         return in_float32(logsigmoid, (a,), (), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(logsigmoid, (a,), (), out)
     t = np.absolute(a, out=...)
     np.negative(t, t)
     _exp(t, t)
@@ -253,6 +297,8 @@ def elu(a: Array, alpha: float, scale: float, input_scale: float, out: Any = ...
     """scale a where a > 0, else scale alpha (exp(input_scale a) - 1)."""
     if is_half(a.dtype):
         return in_float32(elu, (a,), (alpha, scale, input_scale), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(elu, (a,), (alpha, scale, input_scale), out)
     d = a.dtype
     t = np.minimum(a, ZERO[d], out=...)
     if input_scale != 1:
@@ -282,6 +328,8 @@ def hardsigmoid(a: Array, out: Any = ...) -> Any:
     """min(max(a + 3, 0), 6) / 6."""
     if is_half(a.dtype):
         return in_float32(hardsigmoid, (a,), (), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(hardsigmoid, (a,), (), out)
     d = a.dtype
     t = _add(a, _THREE[d], out=...)
     t = clamp(t, ZERO[d], _number(6, d), t)
@@ -292,6 +340,8 @@ def hardswish(a: Array, out: Any = ...) -> Any:
     """a min(max(a + 3, 0), 6) / 6."""
     if is_half(a.dtype):
         return in_float32(hardswish, (a,), (), out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(hardswish, (a,), (), out)
     t = hardsigmoid(a)
     return _mul(t, a, out=t if out is ... else out)
 

@@ -1,8 +1,12 @@
-"""Convolution and its two gradients: a few images at a time are laid out as columns, and one matrix product does the rest.
+"""Convolution and its two gradients: a few images at a time are laid out as columns, and one matrix product
+does the rest.
 
-Arrays are (N, C, *spatial); stride, padding and dilation have one number for each spatial dimension. Inside, images lie
-channel by channel, (C, images, *spatial), so that a matrix product covers several images. With stride 1 the columns of
-one kernel position are a shifted slice of the flattened padded images: long copies instead of many short ones, at the
+Arrays are (N, C, *spatial); stride, padding and dilation have one number for each spatial dimension. Inside,
+images lie
+channel by channel, (C, images, *spatial), so that a matrix product covers several images. With stride 1 the
+columns of
+one kernel position are a shifted slice of the flattened padded images: long copies instead of many short
+ones, at the
 price of some columns at the right and lower border that belong to no output and are left out in the end.
 """
 
@@ -15,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Ints = tuple[int, ...]
 
-#: Columns of one matrix product: OpenBLAS is fastest about here (129 GFLOP/s at 1,024, 111 at 18,432), and they stay in L2.
+#: Columns of one matrix product: OpenBLAS is fastest about here (129 GFLOP/s at 1,024, 111 at 18,432), and
+# they stay in L2.
 _COLUMNS = 1024
 
 
@@ -77,7 +82,9 @@ class _Columns:
         self.columns = np.empty((len(plan.positions), channels, self.width), dtype)
 
     def blocks(self, x: Array) -> Iterator[tuple[int, int, Array]]:
-        """Columns of the images x, in ranges: (start, end, array (kernel positions * channels, end - start))."""
+        """Columns of the images x, in ranges: (start, end, array (kernel positions * channels, end -
+        start)).
+        """
         plan, m = self.plan, x.shape[0]
         inside = m * math.prod(plan.padded)
         padded = self.buffer[:, :inside].reshape(self.channels, m, *plan.padded)
@@ -156,7 +163,9 @@ def _depthwise(w: Array, groups: int) -> bool:
 def conv(
     x: Array, w: Array, bias: Array | None, stride: Ints, padding: Ints, dilation: Ints, groups: int
 ) -> Array:
-    """y[n, o] = bias[o] + sum over c and kernel positions of w[o, c, k] x[n, c, stride * i + dilation * k - padding]."""
+    """y[n, o] = bias[o] + sum over c and kernel positions of w[o, c, k] x[n, c, stride * i + dilation *
+    k - padding].
+    """
     plan = _Plan(x.shape[2:], w.shape[2:], stride, padding, dilation)
     if min(plan.out) <= 0 or x.shape[1] != w.shape[1] * groups:
         raise ValueError("sizes do not fit")  # core says which
@@ -171,7 +180,7 @@ def conv(
 def _pad(x: Array, plan: _Plan) -> Array:
     if not any(plan.padding):
         return x
-    padded = np.zeros((*x.shape[:2], *plan.padded), x.dtype)
+    padded: Array = np.zeros((*x.shape[:2], *plan.padded), x.dtype)
     padded[(slice(None), slice(None), *plan.interior)] = x
     return padded
 
@@ -191,7 +200,7 @@ def conv_weight_grad(
 ) -> Array:
     """The gradient of conv's weight, (O, C / groups, *kernel)."""
     plan = _Plan(x.shape[2:], kernel, stride, padding, dilation)
-    gw = np.zeros((g.shape[1], x.shape[1] // groups, *kernel), x.dtype)
+    gw: Array = np.zeros((g.shape[1], x.shape[1] // groups, *kernel), x.dtype)
     if _depthwise(gw, groups):
         for a in range(x.shape[0]):
             padded = _pad(x[a : a + 1], plan)[0]
@@ -236,8 +245,12 @@ def conv_input_grad(
     dilation: Ints,
     groups: int,
 ) -> Array:
-    """The gradient of conv's input, (N, C, *size), which is the transposed convolution of g; plus bias[c], if given."""
+    """The gradient of conv's input, (N, C, *size), which is the transposed convolution of g; plus
+    bias[c], if given.
+    """
     inputs = w.shape[1] * groups
+    if g.shape[1] != w.shape[0]:
+        raise ValueError("channels do not fit")  # core says which
     plan = _Plan(size, w.shape[2:], stride, padding, dilation)
     gx = np.empty((g.shape[0], inputs, *size), g.dtype)
     if _depthwise(w, groups):
@@ -263,7 +276,7 @@ def conv_input_grad(
 
 
 def _depthwise_input(g: Array, w: Array, gx: Array, plan: _Plan) -> None:
-    padded = np.empty((g.shape[1], *plan.padded), g.dtype)
+    padded: Array = np.empty((g.shape[1], *plan.padded), g.dtype)
     for a in range(g.shape[0]):
         padded[...] = 0
         for position in plan.positions:
@@ -285,7 +298,7 @@ def _scatter(g: Array, w: Array, gx: Array, plan: _Plan) -> None:
         m = part.shape[0]
         share = np.dot(matrix, np.ascontiguousarray(part.swapaxes(0, 1)).reshape(many, -1))
         share = share.reshape(channels, len(plan.positions), m, *out)
-        padded = np.zeros((channels, m, *plan.padded), g.dtype)
+        padded: Array = np.zeros((channels, m, *plan.padded), g.dtype)
         for k, position in enumerate(plan.positions):
             window = tuple(
                 slice(p * d, p * d + s * (n - 1) + 1, s)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 _LOW = -np.inf
 
 
@@ -61,8 +61,9 @@ def ctc_loss(
         total = np.logaddexp.reduce(ends)
         loss[i] = -total
         both = alpha + beta - lp[:, labels] - total
-        posterior = np.zeros_like(lp)
-        np.add.at(posterior, (slice(None), labels), np.exp(both))
+        posterior: Array = np.zeros_like(lp)
+        everywhere: Any = (slice(None), labels)
+        np.add.at(posterior, everywhere, np.exp(both))
         grad[:steps, i] = np.exp(lp) - posterior
     return loss, grad.astype(x.dtype)
 

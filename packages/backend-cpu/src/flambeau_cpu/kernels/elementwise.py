@@ -64,6 +64,26 @@ def deliver(y: Array, d: np.dtype[Any], out: Any) -> Any:
     return out
 
 
+#: Elements of one piece, and those from which kernels of several passes work piece by piece.
+BLOCK, LARGE = 1 << 15, 1 << 18
+
+
+def splits(out: Any, *arrays: Array) -> bool:
+    """Whether large arrays, and out, are flat stretches of memory that pieces can be cut from."""
+    shape = arrays[0].shape
+    given = arrays if out is ... else (*arrays, out)
+    return all(a.shape == shape and a.flags.c_contiguous for a in given)
+
+
+def in_blocks(kernel: Callable[..., Any], arrays: tuple[Array, ...], rest: Any, out: Any) -> Any:
+    """An elementwise kernel piece by piece, so that what it keeps between passes stays in the cache."""
+    y = np.empty(arrays[0].shape, arrays[0].dtype) if out is ... else out
+    flat, target = [a.reshape(-1) for a in arrays], y.reshape(-1)
+    for i in range(0, y.size, BLOCK):
+        kernel(*[a[i : i + BLOCK] for a in flat], *rest, out=target[i : i + BLOCK])
+    return y
+
+
 # ---- selection
 _INTEGER: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.int8),
@@ -331,29 +351,27 @@ def view_as_complex(a: Array) -> Array:
 
 
 # ---- activations that are one kernel
-class _Halfline(dict[Any, tuple[Array, Array]]):
-    """0 and the largest value of a dtype: clipping to them takes one array less than a maximum with zeros."""
-
-    def __missing__(self, d: np.dtype[Any]) -> tuple[Array, Array]:
-        if d.kind not in "fiu":
-            raise TypeError("needs real numbers")
-        top = np.inf if d.kind == "f" else np.iinfo(d).max
-        found = self[d] = (ZERO[d], np.array(top, d))
-        return found
-
-
-_HALFLINE = _Halfline()
+#: 0 and the largest value of a dtype: clipping to them reads one array less than a maximum with zeros.
+_HALFLINE: dict[Any, tuple[Array, Array]] = {}
 
 
 def relu(a: Array, out: Any = ...) -> Any:
     """max(a, 0); nan stays."""
     try:
         low, high = _HALFLINE[a.dtype]
-    except TypeError:
-        if a.dtype.kind != "V":
-            raise
-        return np.maximum(a, ZERO[a.dtype], out=out)
+    except KeyError:
+        return _first_relu(a, out)
     return _clip(a, low, high, out=out)
+
+
+def _first_relu(a: Array, out: Any) -> Any:
+    d = a.dtype
+    if d.kind == "V":
+        return np.maximum(a, ZERO[d], out=out)
+    if d.kind not in "fiu":
+        raise TypeError("needs real numbers")
+    _HALFLINE[d] = (ZERO[d], np.array(np.inf if d.kind == "f" else np.iinfo(d).max, d))
+    return relu(a, out)
 
 
 class _BitMask(dict[Any, tuple[Array, Any]]):
@@ -381,10 +399,12 @@ def sigmoid(a: Array, out: Any = ...) -> Any:
     d = a.dtype
     if d.itemsize == 2:
         return in_float32(sigmoid, (a,), (), out)
+    size = a.size
+    if size > LARGE and splits(out, a):
+        return in_blocks(sigmoid, (a,), (), out)
     y = np.negative(a, out=out)
-    if (
-        a.size == 1 and out is ...
-    ):  # NumPy takes twice as long to overwrite an operand of one element
+    if size == 1 and out is ...:
+        # NumPy takes twice as long to overwrite an operand of one element
         return np.reciprocal(np.add(np.exp(y), ONE[d]), out=...)
     np.exp(y, y)
     np.add(y, ONE[d], y)

@@ -25,7 +25,9 @@ def matmul(a: Array, b: Array) -> Any:
             # one product of matrices instead of one for each batch
             return np.dot(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
     elif rank == 1 and a.ndim == 1:
-        return np.dot(a, b, out=np.empty((), d))
+        y = np.empty((), d)
+        a.dot(b, y)  # what it returns is a scalar
+        return y
     return np.matmul(a, b, out=...)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 
 
 def embedding(weight: Array, index: Array, padding: int, scale: bool) -> Array:
@@ -17,7 +17,8 @@ def embedding(weight: Array, index: Array, padding: int, scale: bool) -> Array:
 
         bad = index[(index < 0) | (index >= weight.shape[0])].flat[0]
         raise IndexRangeError(
-            f"embedding: index out of range in self: {bad} is not in [0, {weight.shape[0] - 1}] (weight: {tuple(weight.shape)}). "
+            f"embedding: index out of range in self: {bad} is not in [0, {weight.shape[0] - 1}] (weight: "
+            f"{tuple(weight.shape)}). "
             f"Hint: num_embeddings must exceed the largest index"
         )
     return weight.take(index, axis=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 
 _add, _mul, _sub, _exp, _log = np.add, np.multiply, np.subtract, np.exp, np.log
 _sum, _max = np.add.reduce, np.maximum.reduce

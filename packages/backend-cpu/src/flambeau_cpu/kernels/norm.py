@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Ints = tuple[int, ...]
 _sum, _mul, _sub, _add = np.add.reduce, np.multiply, np.subtract, np.add
 

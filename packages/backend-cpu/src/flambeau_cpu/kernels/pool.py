@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Ints = tuple[int, ...]
 
 
@@ -35,7 +35,7 @@ def _padded(
     if not any(padding) and all(a <= b for a, b in zip(need, size)):
         return x
     whole = tuple(max(a, p + n) for a, p, n in zip(need, padding, size))
-    padded = np.full((*x.shape[: -len(out)], *whole), value, x.dtype)
+    padded: Array = np.full((*x.shape[: -len(out)], *whole), value, x.dtype)
     padded[(..., *(slice(p, p + n) for p, n in zip(padding, size)))] = x
     return padded
 
@@ -94,7 +94,7 @@ def max_pool_backward(
     apart = all(s >= d * (k - 1) + 1 for s, d, k in zip(stride, dilation, kernel))
     full = apart and stride == kernel and need == whole
     make = np.empty if full else np.zeros
-    gx = make((*g.shape[: -len(size)], *whole), g.dtype)
+    gx: Array = make((*g.shape[: -len(size)], *whole), g.dtype)
     for at, won in _winners(x, y, kernel, stride, padding, dilation):
         if apart:
             np.multiply(g, won, out=gx[at])
@@ -172,7 +172,7 @@ def avg_pool_backward(
     out = g.shape[-len(size) :]
     need = tuple((n - 1) * s + k for n, s, k in zip(out, stride, kernel))
     whole = tuple(max(a, p + n) for a, p, n in zip(need, padding, size))
-    gx = np.zeros((*g.shape[: -len(size)], *whole), g.dtype)
+    gx: Array = np.zeros((*g.shape[: -len(size)], *whole), g.dtype)
     share = g * _counts(size, out, kernel, stride, padding, include, divisor, g.dtype)
     for at in _slices(out, kernel, stride, (1,) * len(kernel)):
         gx[at] += share

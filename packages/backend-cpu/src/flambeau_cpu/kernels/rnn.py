@@ -1,6 +1,7 @@
 """Recurrent layers: one call runs all time steps of one layer in one direction, and one call runs them back.
 
-Inside, everything lies feature by feature, (features, batch): the gates of a step are then contiguous blocks of rows, and
+Inside, everything lies feature by feature, (features, batch): the gates of a step are then contiguous blocks
+of rows, and
 OpenBLAS multiplies a tall matrix by few columns faster than few rows by a wide one. Sigmoids are computed as
 0.5 tanh(z / 2) + 0.5; the halves are folded into the weights, so that one tanh serves all gates of a step.
 """
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Maybe = Array | None
 _add, _mul, _tanh, _dot = np.add, np.multiply, np.tanh, np.dot
 
@@ -58,7 +59,7 @@ def rnn_layer(
     states = np.empty((x.shape[0] + 1, hidden, batch), x.dtype)
     states[0] = h0.T
     if mode == "LSTM":
-        kept = _lstm(x, states, c0, w_ih, w_hh, _both(b_ih, b_hh))
+        kept: tuple[Any, ...] = _lstm(x, states, c0, w_ih, w_hh, _both(b_ih, b_hh))
     elif mode == "GRU":
         kept = _gru(x, states, w_ih, w_hh, b_ih, b_hh)
     else:
@@ -163,7 +164,7 @@ def _lstm(
 def _lstm_back(
     gy: Maybe, dh: Array, dc: Array, w_hh: Array, kept: tuple[Any, ...]
 ) -> tuple[Array, Array, Array]:
-    states, gates, cells, bounded = kept
+    _, gates, cells, bounded = kept
     steps, four, batch = gates.shape
     hidden = four // 4
     g4 = gates.reshape(steps, 4, hidden, batch)

@@ -12,14 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from flambeau_cpu.kernels.elementwise import FLOAT32, FLOAT64, deliver, in_float32, is_half
+from flambeau_cpu.kernels.elementwise import (
+    BLOCK,
+    FLOAT32,
+    FLOAT64,
+    LARGE,
+    deliver,
+    in_blocks,
+    in_float32,
+    is_half,
+    splits,
+)
 
 Array = np.ndarray[Any, Any]
 
 #: Elements up to which the C library's function, called for each, is faster than whole-array arithmetic.
 _FEW = 48
-#: Elements worked on at once, so that intermediate arrays stay in the cache.
-_BLOCK = 1 << 14
 
 
 def _horner(coefficients: Any, x: Array) -> Array:
@@ -41,8 +49,8 @@ def _float64(fn: Callable[..., Array]) -> Callable[..., Any]:
             raise TypeError("needs real numbers")
         flat = a.reshape(-1)
         y = np.empty(flat.shape, a.dtype)
-        for i in range(0, flat.size, _BLOCK):
-            y[i : i + _BLOCK] = fn(flat[i : i + _BLOCK].astype(FLOAT64), *attrs)
+        for i in range(0, flat.size, BLOCK):
+            y[i : i + BLOCK] = fn(flat[i : i + BLOCK].astype(FLOAT64), *attrs)
         return deliver(y.reshape(a.shape), a.dtype, out)
 
     return kernel
@@ -81,16 +89,12 @@ def erf(a: Array, out: Any = ...) -> Any:
         )
     if d != FLOAT32:
         return in_float32(erf, (a,), (), out) if is_half(d) else _erf64(a, out=out)
-    if a.size <= _BLOCK or not a.flags.c_contiguous:
-        return _erf32(a, out)
-    y = np.empty(a.shape, FLOAT32) if out is ... or not out.flags.c_contiguous else out
-    flat, target = a.reshape(-1), y.reshape(-1)
-    for i in range(0, a.size, _BLOCK):
-        _erf32(flat[i : i + _BLOCK], target[i : i + _BLOCK])
-    return y if out is ... or y is out else deliver(y, FLOAT32, out)
+    if a.size > LARGE and splits(out, a):
+        return in_blocks(_erf32, (a,), (), out)
+    return _erf32(a, out)
 
 
-def _erf32(a: Array, out: Any) -> Any:
+def _erf32(a: Array, out: Any = ...) -> Any:
     """erf(a) = -expm1(log(erfc(a))), with the sign of a: no branches and no cancellation."""
     x = np.absolute(a, out=...)
     y = _horner(_ERF32, x)

@@ -144,6 +144,8 @@ def _collect(pending: dict[Node, Any], heap: list[Any], edge: OutputEdge, g: Ten
 
 def _before(n: Node, g: Any) -> Any:
     hooks: Hooks = n.hooks
+    if g.__class__ is Tensor and g._s is None:
+        g._s = Storage()  # a hook may keep it: never becomes .grad itself
     for hook in list(hooks.tensor.values()):
         replaced = hook(g)
         if replaced is not None:
@@ -179,7 +181,7 @@ def _after(n: Node, results: Any, g: Any) -> Any:
 
 def _accumulate(n: AccumulateGrad, g: Tensor, create: bool) -> None:
     leaf = n.leaf()
-    if leaf is None:
+    if leaf is None or leaf._g is None:  # gone, or switched off since the graph was recorded
         return
     have = leaf._grad
     if g._kind is not leaf._kind:
@@ -212,8 +214,6 @@ def _check_nan(n: Node, results: Any) -> None:
 
 def retain(t: Tensor) -> None:
     """Make backward() keep `.grad` of a tensor that is not a leaf."""
-    from flambeau.autograd.node import register
-
     back = ref(t)
 
     def keep(g: Tensor) -> None:
@@ -221,7 +221,9 @@ def retain(t: Tensor) -> None:
         if kept is not None:
             kept._grad = g if kept._grad is None else _late.add(kept._grad, g)
 
-    register(t._g, "keep", keep)
+    if t._g.hooks is None:
+        t._g.hooks = Hooks()
+    t._g.hooks.keep[id(t)] = keep
 
 
 def _root(t: Any, g: Any, create: bool) -> tuple[Node, Tensor]:

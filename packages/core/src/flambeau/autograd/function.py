@@ -9,7 +9,7 @@ from typing import Any
 import flambeau.autograd.node as _node
 from flambeau.autograd.node import Node, OutputEdge, Storage, freed, stale
 from flambeau.autograd.state import state
-from flambeau.errors import ArgumentError, GradError, ShapeError
+from flambeau.errors import ArgumentError, GradError, ShapeError, UnsupportedOpError
 from flambeau.shape import broadcast_two
 from flambeau.tensor import Tensor, wrap
 
@@ -92,6 +92,9 @@ class FunctionCtx(Node):
             raise freed(self)
         arrived = {0: g} if isinstance(g, Tensor) else g
         grads = [arrived.get(i) for i in range(len(self.outputs))]
+        for d in grads:
+            if d is not None and d._s is None:
+                d._s = Storage()  # the user's code may keep it: never becomes .grad itself
         if self.materialize:
             grads = [self._zeros(i) if d is None else d for i, d in enumerate(grads)]
         results = self.owner.backward(self, *grads)
@@ -136,6 +139,8 @@ class FunctionCtx(Node):
             from flambeau.ops._recover import sum_to
 
             return sum_to(d, edge.shape)
+        if d._s is None:
+            d._s = Storage()
         return d
 
 
@@ -204,9 +209,9 @@ class Function:
         return _attach(ctx, args, output, recording)
 
 
-def unimplemented(name: str) -> GradError:
+def unimplemented(name: str) -> UnsupportedOpError:
     """The error of calling a Function method that nobody wrote."""
-    return GradError(
+    return UnsupportedOpError(
         f"You must implement the {name} function for custom autograd.Function. Hint: make it a @staticmethod"
     )
 

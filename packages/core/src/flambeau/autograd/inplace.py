@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flambeau.autograd.node as _node
-from flambeau.autograd.node import AccumulateGrad, Grads, Node, Storage
+from flambeau.autograd.node import AccumulateGrad, Grads, Hooks, Node, Storage
 from flambeau.autograd.state import state
 from flambeau.errors import DTypeError, GradError, ShapeError
 from flambeau.shape import broadcast_two
@@ -25,11 +25,20 @@ def check_writable(name: str, x: Tensor) -> None:
             f"{name}: a leaf Variable that requires grad is being used in an in-place operation ({describe(x)}). "
             "Hint: wrap the update in `with no_grad():`, or compute a new tensor instead"
         )
-    if x._v is not None and isinstance(root(x)._g, AccumulateGrad):
+    if x._v is not None and _stands_on_leaf(x):
         raise GradError(
             f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation "
             f"({describe(x)}). Hint: wrap the update in `with no_grad():`, or clone() the leaf first"
         )
+
+
+def _stands_on_leaf(x: Tensor) -> bool:
+    """Whether x is a view, through any number of views, of a leaf that requires grad."""
+    while x._v is not None:
+        x = x._v[0]
+        if isinstance(x._g, AccumulateGrad):
+            return True
+    return False
 
 
 def root(x: Tensor) -> Tensor:
@@ -153,15 +162,27 @@ def rebase(x: Tensor, value: Tensor) -> None:
     if value._g is None and base._g is None and x._g is None:
         return
     if base is x:
-        x._g = value._g if value._g is not None else _constant(x)
+        _renew(x, value._g if value._g is not None else _constant(x))
     else:
-        base._g = CopySlices(base, x, value)
+        _renew(base, CopySlices(base, x, value))
     if storage is not None and storage.views:
         for reference in storage.views:
             view = reference()
             if view is not None and view._v is not None and root(view) is base:
                 renewed = replay(steps_to(view), base)
-                view._g, renewed._v = renewed._g, None
+                _renew(view, renewed._g)
+                renewed._v = None
+
+
+def _renew(x: Tensor, node: Any) -> None:
+    """Give x a new history; retain_grad() is about x as it is now, so its hook moves along."""
+    if x._retains and x._g is not None and x._g.hooks is not None:
+        keep = x._g.hooks.keep.pop(id(x), None)
+        if keep is not None and node is not None:
+            if node.hooks is None:
+                node.hooks = Hooks()
+            node.hooks.keep[id(x)] = keep
+    x._g = node
 
 
 class FillBackward0(Node):

@@ -46,6 +46,7 @@ class Node:
 
     __slots__ = ("__weakref__", "attrs", "edges", "hooks", "kind", "saved", "seq", "shape")
 
+    attrs: Any
     edges: tuple[Any, ...]
     saved: Any
     hooks: Any

@@ -207,7 +207,12 @@ def _record(record: Op) -> list[str]:
             lines.append(f"  {'elif' if number else 'if'} {absent}: {x}_o = None; {x}_v = -1")
         lines += [f"  else: {test}" if number or absent else f"  {test}"]
         saved += [f"{x}_o", f"{x}_v"]
-    if record.saves_output:
+    if record.saves_output and _y_is_optional(record):
+        unused = " and ".join(f"{u}_g is None" for u in record.used_by("y"))
+        lines.append(f"  if {unused}: _y = _s = None; _v = 0")
+        lines.append("  else: _s = _t._s = _t._s or Storage(); _y = _r; _v = _s.version")
+        saved += ["_y", "_s", "_v"]
+    elif record.saves_output:
         lines.append("  _s = _t._s")
         lines.append("  if _s is None: _s = _t._s = Storage()")
         saved += ["_r", "_s", "_s.version"]
@@ -219,6 +224,11 @@ def _record(record: Op) -> list[str]:
     )
     lines.append(" else: _t._g = None")
     return lines
+
+
+def _y_is_optional(record: Op) -> bool:
+    """Whether some operand's derivative does without the output: it is then saved only where it is needed."""
+    return set(record.used_by("y")) != set(_edges(record))
 
 
 def backward_source(record: Op) -> str:
@@ -235,7 +245,8 @@ def backward_source(record: Op) -> str:
         lines.append(f"  _v = {x}._s; _v = 0 if _v is None else _v.version")
         lines.append(f"  if _v != {x}_v: raise stale(_n, {x}._a.shape, {x}_v, _v)")
     if has_y:
-        lines.append(" if y_s.version != y_v: raise stale(_n, _r.shape, y_v, y_s.version)")
+        test = "y_s is not None and " if _y_is_optional(record) else ""
+        lines.append(f" if {test}y_s.version != y_v: raise stale(_n, _r.shape, y_v, y_s.version)")
         lines.append(
             " y = new(Tensor); y._a = _r; y._kind = _n.kind; y._g = _n; y._s = y_s; y._v = None"
         )

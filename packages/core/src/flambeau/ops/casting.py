@@ -69,6 +69,12 @@ class ToCopyBackward0(Node):
         return (convert(g, kind),)
 
 
+class CopyBackwards(ToCopyBackward0):
+    """History of `copy_`: the gradient goes to the source."""
+
+    __slots__ = ()
+
+
 def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor with another dtype, on another device, or both; itself where nothing changes.
 
@@ -153,6 +159,9 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         from flambeau.ops.movement import expand
 
         src = expand(src, self._a.shape)
+    if src._g is not None and state.grad:  # two tensors on one edge would share hooks, and a leaf would stay a leaf
+        node, src = CopyBackwards(src._g, src), wrap(src._a, src._kind)
+        src._g = node
     store("copy_", self, src)
     return self
 

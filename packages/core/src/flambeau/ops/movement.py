@@ -158,7 +158,13 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     The gradient is defined for contiguous inputs, as the positions refer to memory.
     """
     offset = input.storage_offset() if storage_offset is None else storage_offset
-    return _as_strided(input, tuple(size), tuple(stride), offset)
+    try:
+        return _as_strided(input, tuple(size), tuple(stride), offset)
+    except (ValueError, IndexError) as error:
+        raise ShapeError(
+            f"as_strided: size {tuple(size)}, stride {tuple(stride)} and storage_offset {offset} reach outside the "
+            f"memory of {describe(input)}: {error}"
+        ) from error
 
 
 # ---- shapes
@@ -280,6 +286,10 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     lead = len(wanted) - len(have)
     if lead >= 0:
         wanted = tuple(have[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(wanted))
+    if wanted and min(wanted) < 0:
+        raise ShapeError(
+            f"expand: a size of -1 keeps an existing dimension, got {list(wanted)} for {describe(input)}"
+        )
     return _expand(input, _expanded(have, wanted))
 
 
@@ -348,7 +358,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dimension split into several; one of the sizes may be -1."""
-    shape = input._a.shape
+    shape = _with_dims("unflatten", input)
     at = wrap_dim(dim, len(shape), "unflatten")
     return view(
         input, (*shape[:at], *infer_size(tuple(sizes), shape[at], "unflatten"), *shape[at + 1 :])
@@ -362,7 +372,7 @@ def ravel(input: Tensor) -> Tensor:
 
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other positions, the rest in order."""
-    rank = len(input._a.shape)
+    rank = len(input._a.shape) or 1
     src = [wrap_dim(d, rank, "movedim") for d in ((source,) if isinstance(source, int) else source)]
     dst = [
         wrap_dim(d, rank, "movedim")
@@ -375,13 +385,24 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     order = [-1] * rank
     for s, d in zip(src, dst, strict=True):
         order[d] = s
+    if not input._a.shape:
+        return input
     rest = iter(i for i in range(rank) if i not in src)
     return _permute(input, tuple(next(rest) if d < 0 else d for d in order))
 
 
+def _with_dims(name: str, x: Tensor) -> Shape:
+    shape: Shape = x._a.shape
+    if not shape:
+        raise ShapeError(
+            f"{name}: needs at least a 1-dimensional tensor, got {describe(x)}. Hint: x.unsqueeze(0)"
+        )
+    return shape
+
+
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """length elements from start along dim, sharing memory."""
-    shape = input._a.shape
+    shape = _with_dims("narrow", input)
     at = wrap_dim(dim, len(shape), "narrow")
     first = int(start)
     if first < 0:
@@ -409,6 +430,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """All indices along dim as a tuple of views."""
+    if not input._a.shape:
+        raise IndexRangeError(f"unbind: a 0-d tensor has no dimensions, got {describe(input)}")
     at = wrap_dim(dim, len(input._a.shape), "unbind")
     lead = (slice(None),) * at
     return tuple([_slice(input, (*lead, i)) for i in range(input._a.shape[at])])
@@ -419,7 +442,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
 
     Raises: ShapeError: the sizes do not add up.
     """
-    at = wrap_dim(dim, len(input._a.shape), "split")
+    at = wrap_dim(dim, len(_with_dims("split", input)), "split")
     size = input._a.shape[at]
     if isinstance(split_size_or_sections, int):
         step = split_size_or_sections
@@ -446,7 +469,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of equal size along dim; the last may be smaller."""
     if chunks <= 0:
         raise ShapeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    size = input._a.shape[wrap_dim(dim, len(input._a.shape), "chunk")]
+    size = _with_dims("chunk", input)[wrap_dim(dim, len(input._a.shape), "chunk")]
     return split(input, max(-(-size // chunks), 1), dim)
 
 

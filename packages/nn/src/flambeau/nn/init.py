@@ -84,7 +84,8 @@ def trunc_normal_(
     """Normal numbers, drawn again until they lie in [a, b]: by the inverse of the distribution function."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
+            "incorrect.",
             stacklevel=2,
         )
     low, high = _normal_cdf((a - mean) / std), _normal_cdf((b - mean) / std)
@@ -130,7 +131,7 @@ def eye_(tensor: Tensor) -> Tensor:
 
 def _store(tensor: Tensor, value: Any) -> Tensor:
     with no_grad():
-        tensor.copy_(value)  # type: ignore[attr-defined]
+        tensor.copy_(value)
     return tensor
 
 
@@ -149,10 +150,10 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     each = shape[0] // groups
     centre = tuple(n // 2 for n in shape[2:])
     with no_grad():
-        tensor.zero_()  # type: ignore[attr-defined]
+        tensor.zero_()
         for g in range(groups):
             for d in range(min(each, shape[1])):
-                tensor[(g * each + d, d, *centre)] = 1  # type: ignore[index]
+                tensor[(g * each + d, d, *centre)] = 1
     return tensor
 
 
@@ -253,7 +254,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
 
     return _store(
         tensor, make(gain * q, dtype=kind.dtype, device=kind.device).view(tensor._a.shape)
-    )  # type: ignore[attr-defined]
+    )
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
@@ -270,7 +271,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     normal_(tensor, 0, std, generator)
     with no_grad():
         for column in range(columns):
-            tensor[randperm(rows, generator=generator)[:zeros], column] = 0  # type: ignore[index]
+            tensor[randperm(rows, generator=generator)[:zeros], column] = 0
     return tensor
 
 

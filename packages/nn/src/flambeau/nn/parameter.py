@@ -24,8 +24,8 @@ class Parameter(Tensor):
         made = _owned(cls, data, "Parameter")
         return made.requires_grad_(requires_grad) if requires_grad else made
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)  # type: ignore[call-arg]
 
 
 class Buffer(Tensor):
@@ -79,7 +79,8 @@ class _Uninitialized:
         Raises: UninitializedError: always.
         """
         raise UninitializedError(
-            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` "
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` "
             "when trying to load an uninitialized parameter into an initialized module. Hint: call `forward` once to "
             "initialize the parameters"
         )
@@ -92,13 +93,15 @@ class _Uninitialized:
         if found is None:
             kind = self._kind  # type: ignore[attr-defined]
             found = type(self)(
-                requires_grad=self.requires_grad, device=kind.device, dtype=kind.dtype
-            )  # type: ignore
+                requires_grad=self.requires_grad,
+                device=kind.device,
+                dtype=kind.dtype,  # type: ignore[attr-defined]
+            )  # type: ignore[call-arg]
             memo[id(self)] = found
         return found
 
 
-class UninitializedParameter(_Uninitialized, Parameter):
+class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
     """A parameter whose shape is not known yet; lazy modules give it one at their first call."""
 
     cls_to_become = Parameter
@@ -109,7 +112,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
         return Parameter.__new__(cls, empty(0, device=device, dtype=dtype), requires_grad)
 
 
-class UninitializedBuffer(_Uninitialized, Tensor):
+class UninitializedBuffer(_Uninitialized, Tensor):  # type: ignore[misc]
     """A buffer whose shape is not known yet."""
 
     cls_to_become = Tensor

@@ -26,22 +26,22 @@ def _inplace(name: str, input: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0)."""
-    return input.relu_() if inplace else _relu(input)  # type: ignore[attr-defined, no-any-return]
+    return input.relu_() if inplace else _relu(input)
 
 
 def relu_(input: Tensor) -> Tensor:
     """In-place relu."""
-    return input.relu_()  # type: ignore[attr-defined, no-any-return]
+    return input.relu_()
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-input))."""
-    return _sigmoid(input)  # type: ignore[no-any-return]
+    return _sigmoid(input)
 
 
 def tanh(input: Tensor) -> Tensor:
     """Hyperbolic tangent."""
-    return _tanh(input)  # type: ignore[no-any-return]
+    return _tanh(input)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -51,12 +51,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input * sigmoid(input)."""
-    return _inplace("silu", input, A.silu) if inplace else A.silu(input)  # type: ignore[no-any-return]
+    return _inplace("silu", input, A.silu) if inplace else A.silu(input)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
-    return _inplace("mish", input, A.mish) if inplace else A.mish(input)  # type: ignore[no-any-return]
+    return _inplace("mish", input, A.mish) if inplace else A.mish(input)
 
 
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
@@ -66,7 +66,7 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input))."""
-    return A.logsigmoid(input)  # type: ignore[no-any-return]
+    return A.logsigmoid(input)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -93,7 +93,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     """input where positive, else negative_slope * input."""
     if inplace:
         return _inplace("leaky_relu", input, lambda x: A.leaky_relu(x, negative_slope))
-    return A.leaky_relu(input, negative_slope)  # type: ignore[no-any-return]
+    return A.leaky_relu(input, negative_slope)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -109,7 +109,7 @@ def hardtanh(
         raise ActivationArgumentError("min_val cannot be greater than max_val")
     if inplace:
         return _inplace("hardtanh", input, lambda x: A.hardtanh(x, min_val, max_val))
-    return A.hardtanh(input, min_val, max_val)  # type: ignore[no-any-return]
+    return A.hardtanh(input, min_val, max_val)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -124,19 +124,19 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """input / 6 + 1 / 2, clipped to [0, 1]."""
-    return _inplace("hardsigmoid", input, A.hardsigmoid) if inplace else A.hardsigmoid(input)  # type: ignore[no-any-return]
+    return _inplace("hardsigmoid", input, A.hardsigmoid) if inplace else A.hardsigmoid(input)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * hardsigmoid(input)."""
-    return _inplace("hardswish", input, A.hardswish) if inplace else A.hardswish(input)  # type: ignore[no-any-return]
+    return _inplace("hardswish", input, A.hardswish) if inplace else A.hardswish(input)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """input where it is above threshold, else value."""
     if inplace:
         return _inplace("threshold", input, lambda x: A.threshold(x, threshold, value))
-    return A.threshold(input, threshold, value)  # type: ignore[no-any-return]
+    return A.threshold(input, threshold, value)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
@@ -226,7 +226,7 @@ def softmin(
     """softmax of -input."""
     if dim is None:
         dim = _softmax_dim("softmin", len(input._a.shape), _stacklevel)
-    return A.softmax(-input, dim, dtype)  # type: ignore[operator]
+    return A.softmax(-input, dim, dtype)
 
 
 def gumbel_softmax(
@@ -237,10 +237,10 @@ def gumbel_softmax(
     Reference: Jang et al. 2017, arXiv:1611.01144.
     """
     x: Any = logits
-    noise = -fb.empty_like(x).exponential_().log()  # type: ignore[attr-defined]
+    noise = -fb.empty_like(x).exponential_().log()
     soft: Any = A.softmax((x + noise) / tau, dim)
     if not hard:
         return soft  # type: ignore[no-any-return]
     at = soft.detach().argmax(dim, keepdim=True)
-    sharp = fb.zeros_like(x).scatter(dim, at, 1.0)  # type: ignore[attr-defined]
+    sharp = fb.zeros_like(x).scatter(dim, at, 1.0)
     return sharp - soft.detach() + soft  # type: ignore[no-any-return]

@@ -28,7 +28,13 @@ class ScaledDotProductAttentionBackward0(FusedNode):
         """By the kernel."""
         q, k, v, mask = inputs
         gq, gk, gv, gmask = self.kind.k["sdpa_backward"](
-            g._a, q._a, k._a, v._a, kept[0], self.attrs[1], needs
+            g._a,
+            q._a,
+            k._a,
+            v._a,
+            kept[0],
+            self.attrs[1],
+            needs,  # type: ignore[attr-defined]
         )
         if gmask is not None and gmask.shape != mask._a.shape:
             from flambeau.ops._recover import sum_to
@@ -38,7 +44,7 @@ class ScaledDotProductAttentionBackward0(FusedNode):
 
     def composite(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
         """In differentiable operations."""
-        return _attend(q, k, v, mask, *self.attrs)[0]
+        return _attend(q, k, v, mask, *self.attrs)[0]  # type: ignore[attr-defined]
 
 
 def _attend(
@@ -50,14 +56,14 @@ def _attend(
         rows, columns = scores._a.shape[-2:]
         scores = scores.masked_fill(
             fb.ones(rows, columns, dtype=fb.bool, device=q.device).triu(1), float("-inf")
-        )  # type: ignore
+        )
     if mask is not None:
         if mask._kind.dtype is dtypes.bool_:
             scores = scores.masked_fill(mask.logical_not(), float("-inf"))
         else:
             scores = scores + mask
         blocked = scores.eq(float("-inf")).all(-1, keepdim=True)
-    weights = fb.softmax(scores, -1)  # type: ignore[attr-defined]
+    weights = fb.softmax(scores, -1)
     if blocked is not None:
         weights = weights.masked_fill(blocked, 0.0)  # a row that may attend to nothing
     if dropout_p:
@@ -68,7 +74,8 @@ def _attend(
 def _check(q: Any, k: Any, v: Any, mask: Any, causal: bool) -> None:
     if q._kind is not k._kind or q._kind is not v._kind:
         raise DTypeError(
-            f"scaled_dot_product_attention: Expected query, key, and value to have the same dtype and device, but got query: "
+            f"scaled_dot_product_attention: Expected query, key, and value to have the same dtype and device, "
+            f"but got query: "
             f"{describe(q)}, key: {describe(k)} and value: {describe(v)}"
         )
     if min(len(t._a.shape) for t in (q, k, v)) < 2:
@@ -88,7 +95,8 @@ def _check(q: Any, k: Any, v: Any, mask: Any, causal: bool) -> None:
             )
         if mask._kind.dtype is not dtypes.bool_ and mask._kind is not q._kind:
             raise DTypeError(
-                f"scaled_dot_product_attention: Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+                f"scaled_dot_product_attention: Expected attn_mask dtype to be bool or float or to match query "
+                f"dtype, but got "
                 f"attn_mask {describe(mask)} and query {describe(q)}"
             )
 
@@ -105,8 +113,10 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """softmax(query key^T * scale + mask) value: (..., L, E), (..., S, E), (..., S, Ev) -> (..., L, Ev).
 
-    Args: attn_mask: bool, True where attention may go, or numbers to add; broadcast to (..., L, S).  is_causal: position i
-        attends to positions up to i.  scale: 1 / sqrt(E) if None.  enable_gqa: fewer heads of key and value than of query.
+    Args: attn_mask: bool, True where attention may go, or numbers to add; broadcast to (..., L, S).
+    is_causal: position i
+        attends to positions up to i.  scale: 1 / sqrt(E) if None.  enable_gqa: fewer heads of key and value
+        than of query.
     Raises: ShapeError, DTypeError, AttentionError: the arguments do not fit together.
     Reference: Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
     """
@@ -146,7 +156,7 @@ def _additive(name: str, mask: Any, like: Any) -> Any:
         return None
     if mask._kind.dtype is dtypes.bool_:
         zeros = fb.zeros(mask._a.shape, dtype=like.dtype, device=like.device)
-        return zeros.masked_fill(mask, float("-inf"))  # type: ignore[attr-defined]
+        return zeros.masked_fill(mask, float("-inf"))
     if not mask.is_floating_point():
         raise AttentionError(
             f"only bool and floating types of {name} are supported, got {describe(mask)}"
@@ -168,11 +178,13 @@ def _ranks(q: Any, k: Any, v: Any, padding: Any, mask: Any) -> bool:
         )
     if padding is not None and len(padding._a.shape) != rank - 1:
         raise AttentionError(
-            f"For {word} `query`, expected `key_padding_mask` to be `None` or {rank - 1}-D but found {len(padding._a.shape)}-D tensor instead"
+            f"For {word} `query`, expected `key_padding_mask` to be `None` or {rank - 1}-D but found "
+            f"{len(padding._a.shape)}-D tensor instead"
         )
     if mask is not None and len(mask._a.shape) not in (2, 3):
         raise AttentionError(
-            f"For {word} `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found {len(mask._a.shape)}-D tensor instead"
+            f"For {word} `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found "
+            f"{len(mask._a.shape)}-D tensor instead"
         )
     return rank == 3
 
@@ -187,7 +199,7 @@ def _project(q: Any, k: Any, v: Any, w: Any, b: Any, separate: Any) -> tuple[Any
             linear(v, separate[2], biases[2]),
         )
     if k is v and q is k:
-        return linear(q, w, b).split(size, -1)  # type: ignore[attr-defined, no-any-return]
+        return linear(q, w, b).split(size, -1)  # type: ignore[no-any-return]
     wq, wk, wv = w.split(size)
     bq, bk, bv = (None, None, None) if b is None else b.split(size)
     return linear(q, wq, bq), linear(k, wk, bk), linear(v, wv, bv)
@@ -279,8 +291,8 @@ def multi_head_attention_forward(
     separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
     q, k, v = _project(q, k, v, in_proj_weight, in_proj_bias, separate)
     if bias_k is not None and bias_v is not None:
-        k = fb.cat([k, bias_k.expand(1, batch, size)])  # type: ignore[attr-defined]
-        v = fb.cat([v, bias_v.expand(1, batch, size)])  # type: ignore[attr-defined]
+        k = fb.cat([k, bias_k.expand(1, batch, size)])
+        v = fb.cat([v, bias_v.expand(1, batch, size)])
         mask, padding = (None if m is None else pad(m, (0, 1)) for m in (mask, padding))
     each = size // num_heads
     q = q.reshape(length, batch, num_heads, each).permute(1, 2, 0, 3)
@@ -295,7 +307,7 @@ def multi_head_attention_forward(
     weights = None
     if need_weights:
         scores = fb.matmul(q * math.sqrt(1.0 / each), k.transpose(-2, -1))
-        weights = fb.softmax(scores if merged is None else scores + merged, -1)  # type: ignore[attr-defined]
+        weights = fb.softmax(scores if merged is None else scores + merged, -1)
         if p:
             weights = dropout(weights, p, True)
         y = fb.matmul(weights, v)
@@ -303,8 +315,8 @@ def multi_head_attention_forward(
         weights = weights if batched else weights.squeeze(0)
     else:
         y = scaled_dot_product_attention(q, k, v, merged, p)
-    y = linear(y.permute(2, 0, 1, 3).reshape(length, batch, size), out_proj_weight, out_proj_bias)  # type: ignore[attr-defined]
-    return (y if batched else y.squeeze(1)), weights  # type: ignore[attr-defined]
+    y = linear(y.permute(2, 0, 1, 3).reshape(length, batch, size), out_proj_weight, out_proj_bias)
+    return (y if batched else y.squeeze(1)), weights
 
 
 def _heads(x: Any, static: Any, batch: int, heads: int, each: int) -> Any:

@@ -33,7 +33,8 @@ def _conv_shape(
         )
     if len(x) != dims + 2:
         raise ShapeError(
-            f"conv{dims}d: Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to conv{dims}d, but got input of "
+            f"conv{dims}d: Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to conv{dims}d, but "
+            f"got input of "
             f"size: {list(x)}. Hint: (batch, channels, *spatial)"
         )
     if x[1] != w[1] * groups:
@@ -43,7 +44,8 @@ def _conv_shape(
             else f"Conv{dims}d({x[1]}, {w[0]}, ...)"
         )
         raise ShapeError(
-            f"conv{dims}d: Given groups={groups}, weight of size {list(w)}, expected input{list(x)} to have {w[1] * groups} "
+            f"conv{dims}d: Given groups={groups}, weight of size {list(w)}, expected input{list(x)} to have "
+            f"{w[1] * groups} "
             f"channels, but got {x[1]} channels instead. Hint: {hint}"
         )
     if w[0] % groups:
@@ -58,8 +60,10 @@ def _conv_shape(
     for n, k, s, p, d in zip(x[2:], w[2:], stride, padding, dilation):
         if n + 2 * p < _reach(k, d):
             raise ShapeError(
-                f"conv{dims}d: Calculated padded input size per channel: {[m + 2 * q for m, q in zip(x[2:], padding)]}. Kernel "
-                f"size: {[_reach(a, c) for a, c in zip(w[2:], dilation)]}. Kernel size can't be greater than actual input "
+                f"conv{dims}d: Calculated padded input size per channel: "
+                f"{[m + 2 * q for m, q in zip(x[2:], padding)]}. Kernel "
+                f"size: {[_reach(a, c) for a, c in zip(w[2:], dilation)]}. Kernel size can't be greater than "
+                f"actual input "
                 f"size (input: {tuple(x)}). Hint: padding={_reach(k, d) // 2}, or a larger input"
             )
         out.append((n + 2 * p - _reach(k, d)) // s + 1)
@@ -84,9 +88,9 @@ def _conv(
     columns = _windows(x, kernel, out, stride, padding, dilation)  # (N, C, K, L)
     count = math.prod(kernel)
     columns = columns.reshape(n, groups, (channels // groups) * count, math.prod(out))
-    matrix: Any = weight.reshape(groups, many // groups, -1)  # type: ignore[attr-defined]
+    matrix: Any = weight.reshape(groups, many // groups, -1)
     y = fb.matmul(matrix.unsqueeze(0), columns).reshape(n, many, *out)
-    return y if bias is None else y + bias.reshape(-1, *(1,) * len(out))  # type: ignore[attr-defined, no-any-return]
+    return y if bias is None else y + bias.reshape(-1, *(1,) * len(out))
 
 
 def _windows(x: Any, kernel: Ints, out: Ints, stride: Ints, padding: Ints, dilation: Ints) -> Any:
@@ -129,9 +133,9 @@ def _conv_weight_grad(
     many, out = grad._a.shape[1], grad._a.shape[2:]
     columns = _windows(x, kernel, out, stride, padding, dilation)
     columns = columns.reshape(n, groups, (channels // groups) * math.prod(kernel), math.prod(out))
-    g: Any = grad.reshape(n, groups, many // groups, math.prod(out))  # type: ignore[attr-defined]
+    g: Any = grad.reshape(n, groups, many // groups, math.prod(out))
     total = fb.matmul(g, columns.mT).sum(0)
-    return total.reshape(many, channels // groups, *kernel)  # type: ignore[no-any-return]
+    return total.reshape(many, channels // groups, *kernel)
 
 
 def _input_grad_shape(
@@ -140,12 +144,14 @@ def _input_grad_shape(
     dims = len(stride)
     if len(w) != dims + 2 or len(g) != dims + 2:
         raise ShapeError(
-            f"conv_transpose{dims}d: needs input (N, in, *spatial) and weight (in, out / groups, *kernel), got {tuple(g)} and "
+            f"conv_transpose{dims}d: needs input (N, in, *spatial) and weight (in, out / groups, *kernel), got "
+            f"{tuple(g)} and "
             f"{tuple(w)}"
         )
     if g[1] != w[0]:
         raise ShapeError(
-            f"conv_transpose{dims}d: Given transposed=1, weight of size {list(w)}, expected input{list(g)} to have {w[0]} "
+            f"conv_transpose{dims}d: Given transposed=1, weight of size {list(w)}, expected input{list(g)} to "
+            f"have {w[0]} "
             f"channels, but got {g[1]} channels instead. Hint: ConvTranspose{dims}d({g[1]}, {w[1] * groups}, ...)"
         )
     if b is not None and b != (w[1] * groups,):
@@ -170,7 +176,7 @@ def _conv_input_grad(
     g: Any = grad
     n, many, out = g._a.shape[0], g._a.shape[1], g._a.shape[2:]
     kernel, each = weight._a.shape[2:], weight._a.shape[1]
-    matrix: Any = weight.reshape(groups, many // groups, each * math.prod(kernel))  # type: ignore[attr-defined]
+    matrix: Any = weight.reshape(groups, many // groups, each * math.prod(kernel))
     share = fb.matmul(matrix.mT.unsqueeze(0), g.reshape(n, groups, many // groups, -1))
     share = share.reshape(n, groups * each, math.prod(kernel), *out)
     total = fb.zeros(
@@ -185,7 +191,7 @@ def _conv_input_grad(
         )
         total[(..., *part)] += share[:, :, i]
     y = total[(..., *(slice(p, p + m) for m, p in zip(size, padding)))]
-    return y if bias is None else y + bias.reshape(-1, *(1,) * len(size))  # type: ignore[attr-defined, no-any-return]
+    return y if bias is None else y + bias.reshape(-1, *(1,) * len(size))
 
 
 def _bias_grad(g: Tensor) -> Any:
@@ -402,7 +408,8 @@ def _transposed(
         return _transposed(dims, input.unsqueeze(0), weight, bias, s, p, e, groups, d).squeeze(0)
     if len(input._a.shape) != dims + 2 or len(weight._a.shape) != dims + 2:
         raise ShapeError(
-            f"{op}: Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {op}, but got {describe(input)} with "
+            f"{op}: Expected {dims + 1}D (unbatched) or {dims + 2}D (batched) input to {op}, but got "
+            f"{describe(input)} with "
             f"weight {describe(weight)}"
         )
     size = tuple(
@@ -460,5 +467,5 @@ def conv_transpose3d(
 
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """conv1d of (time, batch, channels) with (kernel, in, out)."""
-    x, w = input.permute(1, 2, 0), weight.permute(2, 1, 0)  # type: ignore[attr-defined]
-    return conv1d(x, w, bias, padding=pad).permute(2, 0, 1)  # type: ignore[attr-defined, no-any-return]
+    x, w = input.permute(1, 2, 0), weight.permute(2, 1, 0)
+    return conv1d(x, w, bias, padding=pad).permute(2, 0, 1)

@@ -32,9 +32,9 @@ class NllLossBackward0(Node):
             if now != v:
                 raise stale(self, t._a.shape, v, now)
         if state.grad:
-            return (_soft_grad(g, x, target, self.ignore),)
+            return (_soft_grad(g, x, target, self.ignore),)  # type: ignore[attr-defined]
         m = x._kind
-        return (wrap(m.k["cross_entropy_backward"](g._a, e, total, target._a, self.ignore), m),)
+        return (wrap(m.k["cross_entropy_backward"](g._a, e, total, target._a, self.ignore), m),)  # type: ignore[attr-defined]
 
 
 def _soft_grad(g: Any, x: Any, target: Any, ignore: int) -> Any:
@@ -100,7 +100,7 @@ def cross_entropy(
                 e,
                 total,
             )
-            n.ignore = ignore_index
+            n.ignore = ignore_index  # type: ignore[attr-defined]
             n.hooks = None
             n.seq = next_seq()
             n.shape = ()
@@ -109,7 +109,7 @@ def cross_entropy(
         else:
             t._g = None
         return t
-    return _general(
+    return _general(  # type: ignore[no-any-return]
         input,
         target,
         weight,
@@ -134,7 +134,8 @@ def _general(
     _check_target("cross_entropy", x, target, dim)
     if weight is not None and weight._a.shape != (classes,):
         raise ShapeError(
-            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no classes but got weight "
+            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no classes "
+            f"but got weight "
             f"tensor of shape: {list(weight._a.shape)}"
         )
     logp = fb.log_softmax(x, dim)
@@ -183,7 +184,8 @@ class TargetError(FlambeauError, ValueError):
 def _check_target(op: str, x: Any, target: Any, dim: int) -> None:
     if target._kind.dtype.category != dtypes.INTEGER:
         raise DTypeError(
-            f"{op}: expected scalar type Long for class indices, or floating-point probabilities of input's shape, got target "
+            f"{op}: expected scalar type Long for class indices, or floating-point probabilities of input's "
+            f"shape, got target "
             f"{describe(target)} (input: {describe(x)}). Hint: target.long()"
         )
     have, shape = target._a.shape, x._a.shape
@@ -197,7 +199,8 @@ def _check_target(op: str, x: Any, target: Any, dim: int) -> None:
     )
     if have[:1] != shape[:1] and dim:
         raise TargetError(
-            f"{op}: Expected input batch_size ({shape[0]}) to match target batch_size ({have[0] if have else 'none'}), got "
+            f"{op}: Expected input batch_size ({shape[0]}) to match target batch_size "
+            f"({have[0] if have else 'none'}), got "
             f"input {describe(x)} and target {describe(target)}. {hint}"
         )
     rule = (
@@ -217,7 +220,8 @@ def _check_range(x: Any, target: Any, ignore: int) -> None:
     wrong = [t for t, b in zip(target.reshape(-1).tolist(), bad.reshape(-1).tolist()) if b]
     if wrong:
         raise IndexRangeError(
-            f"cross_entropy: Target {wrong[0]} is out of bounds: classes are 0 to {classes - 1}, as input is {describe(x)}. "
+            f"cross_entropy: Target {wrong[0]} is out of bounds: classes are 0 to {classes - 1}, as input is "
+            f"{describe(x)}. "
             f"Hint: {'number classes from 0' if wrong[0] == classes else 'check the labels, or set ignore_index'}"
         )
 
@@ -258,7 +262,7 @@ def nll_loss(
         loss = -picked
     if reduction == "mean":
         return loss.mean() if weights is None else loss.sum() / weights.sum()  # type: ignore[no-any-return]
-    return reduce_loss(loss, reduction)
+    return reduce_loss(loss, reduction)  # type: ignore[no-any-return]
 
 
 def linear_cross_entropy(

@@ -14,7 +14,7 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """||x1 - x2 + eps||_p over the last dimension."""
-    d: Any = x1 - x2 + eps  # type: ignore[operator]
+    d: Any = x1 - x2 + eps
     return d.norm(p, -1, keepdim)  # type: ignore[no-any-return]
 
 
@@ -27,8 +27,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         tensor([0.7071])
     """
     shape = tuple(broadcast_shapes(x1._a.shape, x2._a.shape))
-    a: Any = x1.expand(shape)  # type: ignore[attr-defined]
-    b: Any = x2.expand(shape)  # type: ignore[attr-defined]
+    a: Any = x1.expand(shape)
+    b: Any = x2.expand(shape)
     if a.dtype != b.dtype:
         common = fb.result_type(a, b)  # type: ignore[attr-defined]
         a, b = a.to(common), b.to(common)

@@ -45,7 +45,7 @@ def _drop(input: Tensor, p: float, shape: Any, inplace: bool) -> Tensor:
     else:
         mask = _keep(shape, p, kind)
         if shape != input._a.shape:
-            mask = mask.expand(input._a.shape)  # type: ignore[attr-defined]
+            mask = mask.expand(input._a.shape)
         out = _masked(input, mask, 1.0 / (1.0 - p))
     return _into(input, out) if inplace else out
 
@@ -138,7 +138,7 @@ def _alpha(input: Tensor, p: float, shape: Any, inplace: bool) -> Tensor:
     if shape != input._a.shape:
         mask = mask.expand(input._a.shape)
     shift = mul((~mask).to(input.dtype), a * limit) - a * limit * p
-    out = _masked(input, mask, a) + shift  # type: ignore[operator]
+    out = _masked(input, mask, a) + shift
     return _into(input, out) if inplace else out
 
 
@@ -160,6 +160,7 @@ def feature_alpha_dropout(
         return input
     if len(shape) < 2:
         raise ShapeError(
-            f"feature_alpha_dropout: Feature dropout requires at least 2 dimensions in the input, got {describe(input)}"
+            f"feature_alpha_dropout: Feature dropout requires at least 2 dimensions in the input, got "
+            f"{describe(input)}"
         )
     return _alpha(input, p, (*shape[:2], *(1,) * (len(shape) - 2)), inplace)

@@ -11,9 +11,11 @@ from flambeau.tensor import Tensor, wrap
 
 
 class FusedNode(Node):
-    """A node that saves its inputs, checked for changes, and what its forward kernel left for the backward kernel.
+    """A node that saves its inputs, checked for changes, and what its forward kernel left for the backward
+    kernel.
 
-    Subclasses define `backward` on native arrays, and `composite`, the same function in differentiable operations, which
+    Subclasses define `backward` on native arrays, and `composite`, the same function in differentiable
+    operations, which
     stands in where the gradient itself will be differentiated.
     """
 

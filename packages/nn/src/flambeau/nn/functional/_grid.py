@@ -13,7 +13,8 @@ from flambeau.tensor import Tensor, describe
 
 
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
-    """Sampling positions of an affine map: theta (N, 2, 3) and size (N, C, H, W) -> (N, H, W, 2); likewise in 3-D.
+    """Sampling positions of an affine map: theta (N, 2, 3) and size (N, C, H, W) -> (N, H, W, 2); likewise
+    in 3-D.
 
     Raises: ShapeError: theta or size has another form.
     """
@@ -26,7 +27,8 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     dims = len(size) - 2
     if dims not in (2, 3) or t._a.shape[1:] != (dims, dims + 1) or t._a.shape[0] != size[0]:
         raise ShapeError(
-            f"affine_grid: Expected a batch of {dims}D affine matrices of shape Nx{dims}x{dims + 1} for size {list(size)}. Got {describe(t)}."
+            f"affine_grid: Expected a batch of {dims}D affine matrices of shape Nx{dims}x{dims + 1} for size "
+            f"{list(size)}. Got {describe(t)}."
         )
     axes = []
     for n in size[2:]:
@@ -36,10 +38,10 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
             else fb.zeros(1, dtype=t.dtype, device=t.device)
         )
         axes.append(line if align_corners else line * ((n - 1) / n))
-    mesh = fb.meshgrid(*axes, indexing="ij")  # type: ignore[attr-defined]
-    base = fb.stack([*reversed(mesh), fb.ones_like(mesh[0])], -1).reshape(1, -1, dims + 1)  # type: ignore[attr-defined]
+    mesh = fb.meshgrid(*axes, indexing="ij")
+    base = fb.stack([*reversed(mesh), fb.ones_like(mesh[0])], -1).reshape(1, -1, dims + 1)
     grid = fb.matmul(base.expand(size[0], -1, dims + 1), t.transpose(1, 2))
-    return grid.reshape(size[0], *size[2:], dims)  # type: ignore[no-any-return]
+    return grid.reshape(size[0], *size[2:], dims)
 
 
 def _pixel(g: Any, n: int, align: bool) -> Any:
@@ -86,7 +88,8 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """Values of input (N, C, H, W) at the positions of grid (N, h, w, 2), x before y, in [-1, 1]: (N, C, h, w); also in 3-D.
+    """Values of input (N, C, H, W) at the positions of grid (N, h, w, 2), x before y, in [-1, 1]: (N, C, h,
+    w); also in 3-D.
 
     Args: mode: "bilinear", "nearest" or "bicubic".  padding_mode: outside, "zeros", "border" or "reflection".
         align_corners: -1 and 1 are the centres of the corner pixels, not their outer edges.
@@ -101,7 +104,8 @@ def grid_sample(
         )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ResizeError(
-            f"nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: '{padding_mode}'"
+            f"nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but "
+            f"got: '{padding_mode}'"
         )
     if align_corners is None:
         warnings.warn(
@@ -116,7 +120,8 @@ def grid_sample(
         or g._a.shape[0] != x._a.shape[0]
     ):
         raise ShapeError(
-            f"grid_sample(): expected 4D or 5D input and grid with the same batch size and last dimension {dims}, got {describe(x)} and {describe(g)}"
+            f"grid_sample(): expected 4D or 5D input and grid with the same batch size and last dimension "
+            f"{dims}, got {describe(x)} and {describe(g)}"
         )
     if mode == "bicubic" and dims != 2:
         raise ResizeError("grid_sample(): bicubic interpolation only supports 4D input")

@@ -26,15 +26,16 @@ def _linear_shape(x: Shape, weight: Shape, bias: Shape | None) -> Shape:
         out = weight[0] if len(weight) == 2 else 1
         raise ShapeError(
             f"linear: mat1 and mat2 shapes cannot be multiplied ({rows}x{x[-1]} and {weight[-1]}x{out}): needs "
-            f"input.shape[-1] == in_features, expected {weight[-1]}, got {x[-1]} (input: {tuple(x)}; weight: {tuple(weight)}). "
+            f"input.shape[-1] == in_features, expected {weight[-1]}, got {x[-1]} (input: {tuple(x)}; weight: "
+            f"{tuple(weight)}). "
             f"Hint: {_fix(x, weight[-1], out)}"
         )
-    out = weight[:-1]
+    out = weight[:-1]  # type: ignore[assignment]
     if bias is not None and bias not in ((), (1,), out):
         raise ShapeError(
-            f"linear: bias must have shape {tuple(out)}, got {tuple(bias)} (weight: {tuple(weight)})"
+            f"linear: bias must have shape {tuple(out)}, got {tuple(bias)} (weight: {tuple(weight)})"  # type: ignore[arg-type]
         )
-    return (*x[:-1], *out)
+    return (*x[:-1], *out)  # type: ignore[misc]
 
 
 def _fix(x: Shape, wanted: int, out: int) -> str:
@@ -49,8 +50,8 @@ def _fix(x: Shape, wanted: int, out: int) -> str:
 @op(shape=_linear_shape, kernel="linear", node="AddmmBackward0")
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """input @ weight.T + bias, as one node."""
-    y = matmul(input, weight.mT if weight.dim() == 2 else weight)  # type: ignore[attr-defined]
-    return y if bias is None else y + bias  # type: ignore[operator]
+    y = matmul(input, weight.mT if weight.dim() == 2 else weight)
+    return y if bias is None else y + bias
 
 
 def _weight_grad_shape(g: Shape, x: Shape) -> Shape:
@@ -60,8 +61,8 @@ def _weight_grad_shape(g: Shape, x: Shape) -> Shape:
 @op(shape=_weight_grad_shape, kernel="linear_weight_grad", node="LinearWeightBackward0")
 def _linear_weight_grad(grad: Tensor, input: Tensor) -> Tensor:
     """Sum over all leading indices of grad[..., o] * input[..., i]: (o, i)."""
-    g = grad.reshape(-1, grad._a.shape[-1])  # type: ignore[attr-defined]
-    return matmul(g.mT, input.reshape(-1, input._a.shape[-1]))  # type: ignore[attr-defined]
+    g = grad.reshape(-1, grad._a.shape[-1])
+    return matmul(g.mT, input.reshape(-1, input._a.shape[-1]))
 
 
 _linear_weight_grad.vjp(
@@ -72,13 +73,13 @@ _linear_weight_grad.vjp(
 
 def _to_input(g: Tensor, weight: Tensor) -> Tensor:
     if len(weight._a.shape) == 1:
-        return g.unsqueeze(-1) * weight  # type: ignore[attr-defined, no-any-return]
+        return g.unsqueeze(-1) * weight
     return matmul(g, weight)
 
 
 def _to_weight(g: Tensor, input: Tensor, weight_shape: Shape) -> Tensor:
     if len(weight_shape) == 1:
-        return _linear_weight_grad(g.unsqueeze(-1), input).reshape(weight_shape)  # type: ignore[attr-defined, no-any-return]
+        return _linear_weight_grad(g.unsqueeze(-1), input).reshape(weight_shape)
     return _linear_weight_grad(g, input)
 
 
@@ -88,7 +89,7 @@ _LEADING = ((), (), (0,), (0, 1), (0, 1, 2), (0, 1, 2, 3))
 def _to_bias(g: Tensor, bias_shape: Shape) -> Tensor:
     rank = len(g._a.shape)
     if g._a.shape[-1:] != bias_shape:
-        return g.sum_to_size(bias_shape)  # type: ignore[attr-defined, no-any-return]
+        return g.sum_to_size(bias_shape)
     if rank == 1:
         return g
     return reduce_sum(g, _LEADING[rank] if rank < 6 else tuple(range(rank - 1)), False)
@@ -123,7 +124,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"{describe(input1)}, {describe(input2)} and {describe(weight)}"
         )
     x, y = _rows(input1), _rows(input2)
-    left: Any = matmul(x, weight.permute(1, 0, 2).reshape(w[1], w[0] * w[2]))  # type: ignore[attr-defined]
+    left: Any = matmul(x, weight.permute(1, 0, 2).reshape(w[1], w[0] * w[2]))
     out = (left.reshape(-1, w[0], w[2]) * y.unsqueeze(1)).sum(-1)
     if bias is not None:
         out = out + bias
@@ -131,4 +132,4 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 def _rows(x: Tensor) -> Any:
-    return x.reshape(-1, x._a.shape[-1])  # type: ignore[attr-defined]
+    return x.reshape(-1, x._a.shape[-1])

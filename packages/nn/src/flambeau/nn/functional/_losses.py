@@ -87,7 +87,7 @@ def mse_loss(
     check_reduction("mse_loss", reduction)
     same_shapes("mse_loss", input, target, broadcast)
     d: Any = sub(input, target)
-    return _weighted("mse_loss", mul(d, d), weight, reduction, input)
+    return _weighted("mse_loss", mul(d, d), weight, reduction, input)  # type: ignore[no-any-return]
 
 
 def _weighted(name: str, loss: Any, weight: Any, reduction: str, input: Tensor) -> Any:
@@ -118,7 +118,7 @@ def l1_loss(
     reduction = legacy(size_average, reduce, reduction)
     check_reduction("l1_loss", reduction)
     same_shapes("l1_loss", input, target, broadcast)
-    return _weighted("l1_loss", sub(input, target).abs(), weight, reduction, input)
+    return _weighted("l1_loss", sub(input, target).abs(), weight, reduction, input)  # type: ignore[no-any-return]
 
 
 # ---- binary cross entropy
@@ -126,7 +126,7 @@ def l1_loss(
 def _bce(input: Tensor, target: Tensor, mean: bool) -> Tensor:
     """Mean or sum of -(t log p + (1 - t) log(1 - p)), as one node; logarithms end at -100."""
     loss = _bce_terms(input, target)
-    return loss.mean() if mean else loss.sum()
+    return loss.mean() if mean else loss.sum()  # type: ignore[no-any-return]
 
 
 def _bce_terms(p: Any, t: Any) -> Any:
@@ -189,12 +189,14 @@ def binary_cross_entropy(
     check_reduction("binary_cross_entropy", reduction)
     if input._a.shape != target._a.shape:
         raise ShapeError(
-            f"binary_cross_entropy: Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
+            f"binary_cross_entropy: Using a target size ({target.shape}) that is different to the input size "
+            f"({input.shape}) "
             f"is not allowed, got {describe(input)} and {describe(target)}. Hint: target.view_as(input)"
         )
     if input._kind is not target._kind:
         raise DTypeError(
-            f"binary_cross_entropy: input and target must have one dtype, got {describe(input)} and {describe(target)}. "
+            f"binary_cross_entropy: input and target must have one dtype, got {describe(input)} and "
+            f"{describe(target)}. "
             "Hint: target.to(input.dtype)"
         )
     check_probabilities(input, target)
@@ -251,7 +253,8 @@ def binary_cross_entropy_with_logits(
     t: Any = target
     if x._a.shape != t._a.shape:
         raise ShapeError(
-            f"binary_cross_entropy_with_logits: Target size ({t.shape}) must be the same as input size ({x.shape}), got "
+            f"binary_cross_entropy_with_logits: Target size ({t.shape}) must be the same as input size "
+            f"({x.shape}), got "
             f"{describe(x)} and {describe(t)}. Hint: target.view_as(input)"
         )
     if pos_weight is None:

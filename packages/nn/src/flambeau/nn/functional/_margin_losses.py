@@ -38,7 +38,7 @@ def smooth_l1_loss(
     same_shapes("smooth_l1_loss", input, target, broadcast)
     if beta < 0:
         raise LossArgumentError("smooth_l1_loss does not support negative values for beta.")
-    d: Any = (input - target).abs()  # type: ignore[operator]
+    d: Any = (input - target).abs()
     loss = d if beta == 0 else fb.where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta)
     return reduce_loss(loss, reduction)  # type: ignore[no-any-return]
 
@@ -60,12 +60,12 @@ def huber_loss(
     same_shapes("huber_loss", input, target, broadcast)
     if delta <= 0:
         raise LossArgumentError("huber_loss does not support non-positive values for delta.")
-    d: Any = (input - target).abs()  # type: ignore[operator]
+    d: Any = (input - target).abs()
     loss = fb.where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta)
     if weight is not None:
         loss = loss * weight
         if reduction == "mean":
-            return loss.sum() / weight.sum()  # type: ignore[attr-defined, no-any-return]
+            return loss.sum() / weight.sum()  # type: ignore[no-any-return]
     return reduce_loss(loss, reduction)  # type: ignore[no-any-return]
 
 
@@ -83,14 +83,15 @@ def kl_div(
     reduction = legacy(size_average, reduce, reduction)
     if reduction == "mean" and size_average is None and reduce is None:
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only by "
+            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' "
+            "divides only by "
             "the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as "
             "'batchmean' in the next major release.",
             stacklevel=2,
         )
     if reduction != "batchmean":
         check_reduction("kl_div", reduction)
-    loss = t.exp() * (t - x) if log_target else fb.xlogy(t, t) - t * x  # type: ignore[attr-defined]
+    loss = t.exp() * (t - x) if log_target else fb.xlogy(t, t) - t * x
     if reduction == "batchmean":
         return loss.sum() / (x._a.shape[0] if x._a.shape else 1)  # type: ignore[no-any-return]
     return reduce_loss(loss, reduction)  # type: ignore[no-any-return]
@@ -134,7 +135,7 @@ def gaussian_nll_loss(
     if isinstance(var, float):
         if var < 0:
             raise LossArgumentError("var has negative entry/entries")
-        var = fb.full_like(x, var)  # type: ignore[attr-defined]
+        var = fb.full_like(x, var)
     elif bool((var < 0).any()):
         raise LossArgumentError("var has negative entry/entries")
     if var._a.shape != x._a.shape:
@@ -149,7 +150,7 @@ def gaussian_nll_loss(
     if reduction not in ("none", "mean", "sum"):
         raise LossArgumentError(f"{reduction} is not valid")
     var = var.clone()
-    with fb.no_grad():
+    with fb.no_grad():  # type: ignore[attr-defined]
         var.clamp_(min=eps)
     loss = 0.5 * (var.log() + (x - target) ** 2 / var)
     if full:
@@ -190,7 +191,7 @@ def soft_margin_loss(
     """log(1 + exp(-target * input)), targets being 1 or -1."""
     reduction = legacy(size_average, reduce, reduction)
     check_reduction("soft_margin_loss", reduction)
-    return reduce_loss(A.softplus(-(target * input)), reduction)  # type: ignore[operator, no-any-return]
+    return reduce_loss(A.softplus(-(target * input)), reduction)  # type: ignore[no-any-return]
 
 
 def margin_ranking_loss(
@@ -211,7 +212,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
             f"{a.shape}, input2: {b.shape}, target: {t.shape} "
         )
-    loss: Any = (-t * (a - b) + margin).clamp_min(0)  # type: ignore[operator]
+    loss: Any = (-t * (a - b) + margin).clamp_min(0)
     return reduce_loss(loss, reduction)  # type: ignore[no-any-return]
 
 
@@ -233,7 +234,8 @@ def cosine_embedding_loss(
     rank = len(t._a.shape)
     if rank not in (0, 1) or len(a._a.shape) != rank + 1 or len(b._a.shape) != rank + 1:
         raise LossArgumentError(
-            f"cosine_embedding_loss: {rank}D target tensor expects {rank + 1}D input tensors, but found inputs with sizes "
+            f"cosine_embedding_loss: {rank}D target tensor expects {rank + 1}D input tensors, but found inputs "
+            f"with sizes "
             f"{list(a._a.shape)} and {list(b._a.shape)}."
         )
     eps = 1e-12
@@ -261,14 +263,16 @@ def triplet_margin_loss(
     ranks = {len(t._a.shape) for t in (anchor, positive, negative)}
     if len(ranks) > 1:
         raise LossArgumentError(
-            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: anchor "
-            f"{len(anchor._a.shape)}D, positive {len(positive._a.shape)}D, and negative {len(negative._a.shape)}D inputs"
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, "
+            "but got: anchor "
+            f"{len(anchor._a.shape)}D, positive {len(positive._a.shape)}D, and negative "
+            f"{len(negative._a.shape)}D inputs"
         )
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         return pairwise_distance(a, b, p, eps)
 
-    return _triplet(anchor, positive, negative, distance, margin, swap, reduction)
+    return _triplet(anchor, positive, negative, distance, margin, swap, reduction)  # type: ignore[no-any-return]
 
 
 def _triplet(
@@ -350,8 +354,8 @@ def multi_margin_loss(
             raise LossArgumentError(
                 f"multi_margin_loss: inconsistent weight size, expected {x._a.shape[1]} but got {describe(weight)}"
             )
-        terms = terms * weight[t].unsqueeze(1)  # type: ignore[index]
-    others = fb.ones_like(x.detach()).scatter(1, t.unsqueeze(1), 0.0)  # type: ignore[attr-defined]
+        terms = terms * weight[t].unsqueeze(1)
+    others = fb.ones_like(x.detach()).scatter(1, t.unsqueeze(1), 0.0)
     loss = (terms * others).sum(1) / x._a.shape[1]
     if len(input._a.shape) < 2 and reduction == "none":
         return loss[0]  # type: ignore[no-any-return]
@@ -385,7 +389,7 @@ def multilabel_margin_loss(
     index = fb.where(alive, t, 0)
     counts = fb.zeros((n, c), dtype=x.dtype, device=x.device).scatter_add(
         1, index, alive.to(x.dtype)
-    )  # type: ignore[attr-defined]
+    )
     is_label = counts > 0
     own = rows.gather(1, index)
     terms = (1 - own.unsqueeze(2) + rows.unsqueeze(1)).clamp_min(0)

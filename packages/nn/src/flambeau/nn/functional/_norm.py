@@ -25,7 +25,7 @@ class NativeLayerNormBackward0(FusedNode):
         """By the kernel; weight and bias come back flat."""
         _, weight, bias = inputs
         xhat, rstd = kept
-        rows, layout, _, centred = self.attrs
+        rows, layout, _, centred = self.attrs  # type: ignore[attr-defined]
         k = self.kind.k
         w = None if weight is None else weight._a
         gx, gw, gb = k["normalize_backward"](g._a, xhat, rstd, w, rows, layout, centred, needs)
@@ -37,7 +37,7 @@ class NativeLayerNormBackward0(FusedNode):
 
     def composite(self, x: Any, weight: Any, bias: Any) -> Any:
         """In differentiable operations."""
-        rows, layout, eps, centred = self.attrs
+        rows, layout, eps, centred = self.attrs  # type: ignore[attr-defined]
         return _normalize_composite(x, weight, bias, rows, layout, eps, centred)
 
 
@@ -97,7 +97,8 @@ def _rows(
     shape = input._a.shape
     if shape[-len(last) :] != last:
         raise ShapeError(
-            f"{op}: Given normalized_shape={list(last)}, expected input with shape [*, {', '.join(map(str, last))}], but got "
+            f"{op}: Given normalized_shape={list(last)}, expected input with shape [*, "
+            f"{', '.join(map(str, last))}], but got "
             f"input of size{list(shape)} ({describe(input)}). Hint: LayerNorm({shape[-1] if shape else 1})"
         )
     rows = math.prod(shape[: -len(last)])
@@ -132,7 +133,7 @@ def rms_norm(
     """The last axes to unit mean square: x / sqrt(mean(x^2) + eps) * weight. Reference: Zhang, Sennrich 2019."""
     rows, layout = _rows("rms_norm", input, normalized_shape, weight, None)
     if eps is None:
-        eps = fb.finfo(input.dtype).eps
+        eps = fb.finfo(input.dtype).eps  # type: ignore[attr-defined]
     return _normalize(input, weight, None, rows, layout, eps, False)  # type: ignore[no-any-return]
 
 
@@ -179,13 +180,13 @@ class NativeBatchNormBackward0(FusedNode):
         """By the kernel."""
         weight = inputs[1]
         xhat, rstd = kept
-        layout, _ = self.attrs
+        layout, _ = self.attrs  # type: ignore[attr-defined]
         w = None if weight is None else weight._a
         return self.kind.k["batch_norm_backward"](g._a, xhat, rstd, w, layout, needs)
 
     def composite(self, x: Any, weight: Any, bias: Any) -> Any:
         """In differentiable operations."""
-        return _batch_composite(x, weight, bias, *self.attrs)[0]
+        return _batch_composite(x, weight, bias, *self.attrs)[0]  # type: ignore[attr-defined]
 
 
 def _batch_composite(x: Any, weight: Any, bias: Any, layout: Any, eps: float) -> Any:
@@ -278,7 +279,7 @@ def batch_norm(
 def _follow(running: Any, native: Any, momentum: float, factor: float) -> None:
     kernel = running._kind.k["blend_"]
     if kernel is None:
-        with fb.no_grad():
+        with fb.no_grad():  # type: ignore[attr-defined]
             running.mul_(1 - momentum).add_(wrap(native, running._kind) * (momentum * factor))
         return
     kernel(running._a, native, momentum, factor)
@@ -325,7 +326,7 @@ def instance_norm(
             f"instance_norm: Expected more than 1 spatial element when training, got input size {x.shape}"
         )
     if running_mean is not None and running_var is not None:
-        with fb.no_grad():
+        with fb.no_grad():  # type: ignore[attr-defined]
             flat = x.detach().reshape(n, c, inner)
             _follow(running_mean, flat.mean((0, 2))._a, momentum, 1.0)
             _follow(running_var, flat.var(2).mean(0)._a, momentum, 1.0)
@@ -356,8 +357,8 @@ def normalize(
     """input over its p-norm along dim: x / max(||x||_p, eps)."""
     x: Any = input
     size = (
-        fb.linalg.vector_norm(x, p, dim, keepdim=True)
+        fb.linalg.vector_norm(x, p, dim, keepdim=True)  # type: ignore[attr-defined]
         if not hasattr(x, "norm")
         else x.norm(p, dim, keepdim=True)
     )
-    return fb.div(x, size.clamp_min(eps).expand_as(x), out=out)  # type: ignore[no-any-return, attr-defined]
+    return fb.div(x, size.clamp_min(eps).expand_as(x), out=out)

@@ -22,7 +22,7 @@ class PadError(FlambeauError, NotImplementedError, ValueError):
 def _pad_constant(input: Tensor, start: Ints, size: Ints, value: Any) -> Tensor:
     """A tensor of `size` filled with value, and input in it from `start` on."""
     whole = fb.full(size, value, dtype=input.dtype, device=input.device)
-    whole[_inside(start, input._a.shape)] = input  # type: ignore[index]
+    whole[_inside(start, input._a.shape)] = input
     return whole
 
 
@@ -39,7 +39,8 @@ def _constant(x: Any, pads: list[tuple[int, int]], value: Any) -> Any:
     for n, (a, b) in zip(shape, pads):
         if n + a + b < 0:
             raise PadError(
-                f"pad: The input size {n}, plus negative padding {a} and {b} resulted in a negative output size ({describe(x)})"
+                f"pad: The input size {n}, plus negative padding {a} and {b} resulted in a negative output "
+                f"size ({describe(x)})"
             )
         key.append(slice(max(-a, 0), n - max(-b, 0)))
         start.append(max(a, 0))
@@ -62,12 +63,14 @@ def _indices(mode: str, n: int, a: int, b: int) -> list[int]:
 def _check(mode: str, x: Any, n: int, a: int, b: int, dim: int) -> None:
     if mode == "reflect" and (a >= n or b >= n):
         raise PadError(
-            f"pad: Padding size should be less than the corresponding input dimension, but got: padding ({a}, {b}) at dimension "
+            f"pad: Padding size should be less than the corresponding input dimension, but got: padding ({a}, "
+            f"{b}) at dimension "
             f"{dim} of input {describe(x)}"
         )
     if mode == "circular" and (a > n or b > n):
         raise PadError(
-            f"pad: Padding value causes wrapping around more than once: ({a}, {b}) at dimension {dim} of {describe(x)}"
+            f"pad: Padding value causes wrapping around more than once: ({a}, {b}) at dimension {dim} of "
+            f"{describe(x)}"
         )
     if mode == "replicate" and n == 0:
         raise PadError(f"pad: Expected non-zero size at dimension {dim}, got {describe(x)}")
@@ -76,9 +79,12 @@ def _check(mode: str, x: Any, n: int, a: int, b: int, dim: int) -> None:
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """input with elements added (or taken away) at the ends of its last dimensions.
 
-    Args: pad: (left, right) of the last dimension, then of the one before, ...  mode: "constant", "reflect", "replicate" or
-        "circular"; all but "constant" take the last one, two or three dimensions of batches.  value: of the constant.
-    Raises: PadError: an odd number of sizes, more of them than dimensions, or a padding that the mode does not allow.
+    Args: pad: (left, right) of the last dimension, then of the one before, ...  mode: "constant", "reflect",
+    "replicate" or
+        "circular"; all but "constant" take the last one, two or three dimensions of batches.  value: of the
+        constant.
+    Raises: PadError: an odd number of sizes, more of them than dimensions, or a padding that the mode does
+    not allow.
 
     Example:
         >>> import flambeau as fb
@@ -92,7 +98,8 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
         raise PadError(f"pad: Padding length must be divisible by 2, got {sizes}")
     if len(sizes) // 2 > rank:
         raise PadError(
-            f"pad: Padding length should be less than or equal to two times the input dimension, got {sizes} for {describe(x)}"
+            f"pad: Padding length should be less than or equal to two times the input dimension, got {sizes} "
+            f"for {describe(x)}"
         )
     pairs = [(0, 0)] * rank
     for i in range(len(sizes) // 2):
@@ -108,7 +115,8 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     dims = len(sizes) // 2
     if dims > 3 or rank not in (dims + 1, dims + 2):
         raise PadError(
-            f"pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now; {mode} padding of {dims} "
+            f"pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now; {mode} padding "
+            f"of {dims} "
             f"dimensions needs {dims + 1}D or {dims + 2}D input, got {describe(x)}"
         )
     for d, (a, b) in enumerate(pairs):

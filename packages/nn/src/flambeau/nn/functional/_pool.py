@@ -26,7 +26,8 @@ def _out_size(
             m -= 1
         if m <= 0:
             raise ShapeError(
-                f"{op}: Given input size per channel: {list(size)} and kernel {list(kernel)}, the output size would be too "
+                f"{op}: Given input size per channel: {list(size)} and kernel {list(kernel)}, the output size "
+                f"would be too "
                 "small. Hint: a smaller kernel_size or stride, or padding"
             )
         out.append(m)
@@ -64,14 +65,14 @@ class MaxPoolWithIndicesBackward0(FusedNode):
 
     def backward(self, g: Any, inputs: Any, kept: Any, needs: Any) -> Any:
         """Every gradient goes to the element that was the maximum."""
-        return (self.kind.k["max_pool_backward"](g._a, inputs[0]._a, kept[0], *self.attrs),)
+        return (self.kind.k["max_pool_backward"](g._a, inputs[0]._a, kept[0], *self.attrs),)  # type: ignore[attr-defined]
 
     def again(self, g: Any, inputs: Any) -> Any:
         """By positions, which is differentiable."""
         shape = inputs[0]._a.shape
-        lead, size = shape[: -len(self.attrs[0])], shape[-len(self.attrs[0]) :]
+        lead, size = shape[: -len(self.attrs[0])], shape[-len(self.attrs[0]) :]  # type: ignore[attr-defined]
         m = g._kind
-        at: Any = wrap(m.k["pool_indices"](inputs[0]._a, self.saved[2][0], *self.attrs), m.int64)
+        at: Any = wrap(m.k["pool_indices"](inputs[0]._a, self.saved[2][0], *self.attrs), m.int64)  # type: ignore[attr-defined]
         zeros: Any = fb.zeros((*lead, math.prod(size)), dtype=g.dtype, device=g.device)
         flat = zeros.scatter_add(len(lead), at.reshape((*lead, -1)), g.reshape((*lead, -1)))
         return (flat.reshape(shape),)
@@ -248,7 +249,7 @@ def _avg_pool_backward(
         whole[
             (..., *(slice(a, a + s * (o - 1) + 1, s) for a, s, o in zip(position, stride, out)))
         ] += share
-    return whole[(..., *(slice(p, p + n) for p, n in zip(padding, size)))].clone()  # type: ignore[no-any-return]
+    return whole[(..., *(slice(p, p + n) for p, n in zip(padding, size)))].clone()
 
 
 _avg_pool.vjp(
@@ -306,9 +307,9 @@ def avg_pool2d(
 
     Args: count_include_pad: zeros of the padding count.  divisor_override: divides instead of the count.
     """
-    return _mean_pool(
+    return _mean_pool(  # type: ignore[no-any-return]
         2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )  # type: ignore[no-any-return]
+    )
 
 
 def avg_pool3d(
@@ -321,9 +322,9 @@ def avg_pool3d(
     divisor_override: Any = None,
 ) -> Tensor:
     """Mean of each window over the last three dimensions."""
-    return _mean_pool(
+    return _mean_pool(  # type: ignore[no-any-return]
         3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )  # type: ignore[no-any-return]
+    )
 
 
 def _power_pool(dims: int, input: Any, p: float, kernel: Any, stride: Any, ceil: bool) -> Any:
@@ -382,7 +383,8 @@ def _unpool(
     p = _tuple("padding", padding, dims, op)
     if input._a.shape != indices._a.shape:
         raise ShapeError(
-            f"{op}: Expected shape of indices to be same as that of the input tensor, got {describe(indices)} and {describe(input)}"
+            f"{op}: Expected shape of indices to be same as that of the input tensor, got {describe(indices)} "
+            f"and {describe(input)}"
         )
     size = _unpool_size(op, dims, input, k, s, p, output_size)
     lead = input._a.shape[:-dims]

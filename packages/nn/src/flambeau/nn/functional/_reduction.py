@@ -62,6 +62,7 @@ def same_shapes(op: str, input: Tensor, target: Any, broadcast: bool) -> None:
     else:
         fix = "reshape one of them; broadcast=True allows it where it is meant"
     raise ShapeError(
-        f"{op}: input and target must have the same shape, got {describe(input)} and {describe(target)}; broadcasting them "
+        f"{op}: input and target must have the same shape, got {describe(input)} and {describe(target)}; "
+        f"broadcasting them "
         f"would compare every element with others' targets. Hint: {fix}"
     )

@@ -21,8 +21,8 @@ class EmbeddingError(FlambeauError, ValueError, RuntimeError):
 @op(shape=lambda w, i, *rest: (*i, *w[1:]), kernel="embedding", node="EmbeddingBackward0")
 def _embedding(weight: Tensor, index: Index, padding_idx: int, scale: bool) -> Tensor:
     """Rows of weight."""
-    flat = weight.index_select(0, index.reshape((-1,)))  # type: ignore[attr-defined]
-    return flat.reshape((*index._a.shape, *weight._a.shape[1:]))  # type: ignore[no-any-return]
+    flat = weight.index_select(0, index.reshape((-1,)))
+    return flat.reshape((*index._a.shape, *weight._a.shape[1:]))
 
 
 def _rows_shape(g: Shape, i: Shape, rows: int, padding_idx: int, scale: bool) -> Shape:
@@ -34,13 +34,13 @@ def _embedding_backward(
     grad: Tensor, index: Index, rows: int, padding_idx: int, scale: bool
 ) -> Tensor:
     """Sum of the gradients of each row; none for padding_idx; over the row's count if scale."""
-    flat: Any = index.reshape((-1,))  # type: ignore[attr-defined]
-    g: Any = grad.reshape((flat._a.shape[0], *grad._a.shape[len(index._a.shape) :]))  # type: ignore[attr-defined]
+    flat: Any = index.reshape((-1,))
+    g: Any = grad.reshape((flat._a.shape[0], *grad._a.shape[len(index._a.shape) :]))
     total = fb.zeros((rows, *g._a.shape[1:]), dtype=grad.dtype, device=grad.device)
-    total = total.index_add(0, flat, g)  # type: ignore[attr-defined]
+    total = total.index_add(0, flat, g)
     if scale:
         counts = fb.zeros(rows, dtype=grad.dtype, device=grad.device)
-        counts = counts.index_add(0, flat, fb.ones_like(flat).to(grad.dtype))  # type: ignore[attr-defined]
+        counts = counts.index_add(0, flat, fb.ones_like(flat).to(grad.dtype))
         total = total / counts.clamp_min(1).unsqueeze(-1)
     if padding_idx >= 0:
         total[padding_idx] = 0
@@ -68,14 +68,15 @@ def _check_index(op: str, input: Any) -> Any:
         raise ArgumentError(f"{op}: input must be a Tensor of indices, got {type(input).__name__}")
     if input._kind.dtype.category != dtypes.INTEGER:
         raise DTypeError(
-            f"{op}: Expected tensor for argument 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{op}: Expected tensor for argument 'indices' to have one of the following scalar types: Long, "
+            f"Int; but got "
             f"{describe(input)} instead. Hint: input.long()"
         )
-    return input if input._kind is input._kind.int64 else input.long()  # type: ignore[attr-defined]
+    return input if input._kind is input._kind.int64 else input.long()
 
 
 def _renormalise(weight: Any, index: Any, max_norm: float, norm_type: float) -> None:
-    with fb.no_grad():
+    with fb.no_grad():  # type: ignore[attr-defined]
         rows = index.reshape(-1).unique()
         picked = weight.detach()[rows]
         size = picked.norm(norm_type, 1, keepdim=True)
@@ -94,8 +95,10 @@ def embedding(
 ) -> Tensor:
     """Rows of weight (rows, dim) by index: (*) -> (*, dim).
 
-    Args: padding_idx: a row that gets no gradient.  max_norm: rows used are first scaled down to this norm, in place.
-        scale_grad_by_freq: divide a row's gradient by how often it was used.  sparse: accepted; gradients are dense.
+    Args: padding_idx: a row that gets no gradient.  max_norm: rows used are first scaled down to this norm,
+    in place.
+        scale_grad_by_freq: divide a row's gradient by how often it was used.  sparse: accepted; gradients
+        are dense.
     Raises: IndexRangeError: an index outside the rows.  DTypeError: indices that are no integers.
 
     Example:
@@ -116,7 +119,7 @@ def embedding(
         padding_idx %= rows
     if max_norm is not None:
         _renormalise(weight, index, max_norm, norm_type)
-    return _embedding(weight, index, padding_idx, scale_grad_by_freq)  # type: ignore[no-any-return]
+    return _embedding(weight, index, padding_idx, scale_grad_by_freq)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -156,12 +159,14 @@ def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[list[int], int]
     starts = offsets.tolist()
     if starts and starts[0] != 0:
         raise EmbeddingError(
-            f"embedding_bag: offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got {starts[0]}"
+            f"embedding_bag: offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start "
+            f"from position 0. However, got {starts[0]}"
         )
     n = index._a.shape[0]
     if starts and starts[-1] > n:
         raise EmbeddingError(
-            f"embedding_bag: offsets[-1] can not be greater than input's length({n}) but got offsets[-1] of {starts[-1]}"
+            f"embedding_bag: offsets[-1] can not be greater than input's length({n}) but got offsets[-1] of "
+            f"{starts[-1]}"
         )
     ends = starts[1:] if include_last else [*starts[1:], n]
     starts = starts[:-1] if include_last else starts
@@ -186,7 +191,8 @@ def embedding_bag(
 ) -> Tensor:
     """Sum, mean or maximum of the rows of each bag.
 
-    Args: input: (B, N), bags of N; or (N,) with offsets, where each bag starts.  per_sample_weights: factors, for "sum".
+    Args: input: (B, N), bags of N; or (N,) with offsets, where each bag starts.  per_sample_weights:
+    factors, for "sum".
         include_last_offset: offsets also holds the end of the last bag.  padding_idx: rows that do not count.
     Raises: EmbeddingError: the arguments do not fit together.
     """
@@ -199,16 +205,19 @@ def embedding_bag(
     if scale is not None:
         if mode != "sum":
             raise EmbeddingError(
-                f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got mode='{mode}')"
+                f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
+                f"mode='sum' (got mode='{mode}')"
             )
         if scale._a.shape != index._a.shape:
             raise EmbeddingError(
-                f"embedding_bag: If per_sample_weights ({scale.shape}) is not None, then it must have the same shape as the input ({index.shape})"
+                f"embedding_bag: If per_sample_weights ({scale.shape}) is not None, then it must have the same "
+                f"shape as the input ({index.shape})"
             )
     if len(index._a.shape) == 2:
         if offsets is not None:
             raise EmbeddingError(
-                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. However, found offsets"
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed "
+                "length sequences. However, found offsets"
             )
         bags, each = index._a.shape
         which = [b for b in range(bags) for _ in range(each)]
@@ -225,7 +234,7 @@ def embedding_bag(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {len(index._a.shape)}"
         )
     rows: Any = embedding(index, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
-    at = fb.tensor(which, dtype=fb.int64, device=index.device)
+    at = fb.tensor(which, dtype=fb.int64, device=index.device)  # type: ignore[attr-defined]
     if padding_idx is not None:
         keep = index.ne(padding_idx % weight._a.shape[0]).nonzero().reshape(-1)
         rows, at = rows[keep], at[keep]
@@ -238,12 +247,12 @@ def _reduce_bags(rows: Any, at: Any, bags: int, mode: str, scale: Any) -> Any:
         rows = rows * scale.unsqueeze(-1)
     zeros = fb.zeros((bags, rows._a.shape[1]), dtype=rows.dtype, device=rows.device)
     if mode != "max":
-        total = zeros.index_add(0, at, rows)  # type: ignore[attr-defined]
+        total = zeros.index_add(0, at, rows)
         if mode == "sum":
             return total
         counts = fb.zeros(bags, dtype=rows.dtype, device=rows.device).index_add(
             0, at, fb.ones(at._a.shape, dtype=rows.dtype, device=rows.device)
-        )  # type: ignore[attr-defined]
+        )
         return total / counts.clamp_min(1).unsqueeze(-1)
     bag_of = at.tolist()
     parts = []

@@ -40,7 +40,8 @@ def _target(x: Any, size: Any, factor: Any, recompute: Any) -> tuple[Ints, list[
         out = tuple(int(n) for n in size) if isinstance(size, tuple | list) else (int(size),) * dims
         if len(out) != dims:
             raise ResizeError(
-                f"Input and output must have the same number of spatial dimensions, but got input {describe(x)} and output size {size}"
+                f"Input and output must have the same number of spatial dimensions, but got input "
+                f"{describe(x)} and output size {size}"
             )
         return out, None
     factors = (
@@ -48,7 +49,8 @@ def _target(x: Any, size: Any, factor: Any, recompute: Any) -> tuple[Ints, list[
     )
     if len(factors) != dims:
         raise ResizeError(
-            f"Input and scale_factor must have the same number of spatial dimensions, but got input {describe(x)} and scale_factor {factor}"
+            f"Input and scale_factor must have the same number of spatial dimensions, but got input "
+            f"{describe(x)} and scale_factor {factor}"
         )
     out = tuple(math.floor(n * f) for n, f in zip(x._a.shape[2:], factors))
     return out, None if recompute else factors
@@ -137,11 +139,13 @@ def interpolate(
     rank = len(x._a.shape)
     if mode not in _MODES or rank not in _MODES[mode]:
         raise ResizeError(
-            f"interpolate: Input Error: Only 3D, 4D and 5D input Tensors supported (got {rank}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+            f"interpolate: Input Error: Only 3D, 4D and 5D input Tensors supported (got {rank}D) for the "
+            f"modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
         )
     if align_corners is not None and mode in ("nearest", "area", "nearest-exact"):
         raise ResizeError(
-            "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+            "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+            "trilinear"
         )
     if antialias and mode not in ("bilinear", "bicubic"):
         raise ResizeError(
@@ -150,7 +154,8 @@ def interpolate(
     out, factors = _target(x, size, scale_factor, recompute_scale_factor)
     if min(out) <= 0 or 0 in x._a.shape[1:]:
         raise ShapeError(
-            f"interpolate: Input and output sizes should be greater than 0, but got input {describe(x)} and output {out}"
+            f"interpolate: Input and output sizes should be greater than 0, but got input {describe(x)} and "
+            f"output {out}"
         )
     if mode == "area":
         from flambeau.nn.functional import _adaptive_pool

@@ -118,7 +118,9 @@ class ReLU6(Module):
 
 
 class GELU(Module):
-    """x times the normal distribution function of x; approximate: "none" or "tanh". Reference: Hendrycks, Gimpel 2016."""
+    """x times the normal distribution function of x; approximate: "none" or "tanh". Reference:
+    Hendrycks, Gimpel 2016.
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -395,7 +397,9 @@ class Softsign(Module):
 
 
 class RReLU(Module):
-    """LeakyReLU with a slope drawn from [lower, upper] for each element in training, their mean in evaluation."""
+    """LeakyReLU with a slope drawn from [lower, upper] for each element in training, their mean in
+    evaluation.
+    """
 
     def __init__(
         self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False

@@ -51,7 +51,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             or any(int(c) != c for c in given)
         ):
             raise CutoffError(
-                "cutoffs should be a sequence of unique, positive integers sorted in an increasing order, where each value is "
+                "cutoffs should be a sequence of unique, positive integers sorted in an increasing order, "
+                "where each value is "
                 f"between 1 and n_classes-1, got {given}"
             )
         self.in_features, self.n_classes, self.cutoffs = in_features, n_classes, [*given, n_classes]
@@ -88,18 +89,20 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         rank = len(t._a.shape)
         if rank > 1 or len(x._a.shape) != rank + 1 or (rank and x._a.shape[0] != t._a.shape[0]):
             raise ShapeError(
-                f"AdaptiveLogSoftmaxWithLoss: {rank}D target tensor expects {rank + 1}D input tensors of the same batch size, "
+                f"AdaptiveLogSoftmaxWithLoss: {rank}D target tensor expects {rank + 1}D input tensors of the "
+                f"same batch size, "
                 f"but found {describe(x)} and {describe(t)}"
             )
         if not rank:
             x, t = x.unsqueeze(0), t.unsqueeze(0)
         if t.numel() and (int(t.min()) < 0 or int(t.max()) >= self.n_classes):
             raise IndexRangeError(
-                f"Target values should be in [0, {self.n_classes - 1}], but values in range [{int(t.min())}, {int(t.max())}] were "
+                f"Target values should be in [0, {self.n_classes - 1}], but values in range [{int(t.min())}, "
+                f"{int(t.max())}] were "
                 "found. "
             )
         everything = self.log_prob(x)
-        output = everything.gather(1, t.unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined]
+        output = everything.gather(1, t.unsqueeze(1)).squeeze(1)
         loss = (-output).mean()
         return _ASMoutput(output if rank else output.squeeze(0), loss)
 
@@ -115,4 +118,4 @@ class AdaptiveLogSoftmaxWithLoss(Module):
 
     def predict(self, input: Tensor) -> Tensor:
         """The most probable class of each row."""
-        return self.log_prob(input).argmax(1)  # type: ignore[attr-defined, no-any-return]
+        return self.log_prob(input).argmax(1)

@@ -14,7 +14,8 @@ from flambeau.tensor import Tensor
 
 
 class MultiheadAttention(Module):
-    """Attention with num_heads heads between projected queries, keys and values, and a projection of the result.
+    """Attention with num_heads heads between projected queries, keys and values, and a projection of the
+    result.
 
     Args: embed_dim: size of queries and results, divisible by num_heads.  dropout: of the attention weights.
         kdim, vdim: sizes of keys and values, embed_dim if None.  batch_first: (N, L, E) instead of (L, N, E).
@@ -47,7 +48,8 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0:
             raise AttentionError(
-                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and num_heads={num_heads} instead"
+                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and "
+                f"num_heads={num_heads} instead"
             )
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
         self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
@@ -96,7 +98,8 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The result (L, N, E) and, if need_weights, the weights (N, L, S).
 
-        Args: key_padding_mask: (N, S), True where a key does not count.  attn_mask: (L, S) or (N * heads, L, S), True where
+        Args: key_padding_mask: (N, S), True where a key does not count.  attn_mask: (L, S) or (N * heads, L,
+        S), True where
             attention may not go, or numbers to add.  average_attn_weights: mean over the heads.
         """
         q: Any = query

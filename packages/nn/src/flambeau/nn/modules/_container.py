@@ -177,7 +177,7 @@ class ModuleList(_Ordered):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])
+            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]
         return self._modules[self._key(index)]
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
@@ -196,7 +196,7 @@ class ModuleList(_Ordered):
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])
 
-    def insert(self, index: int, module: Module) -> None:  # type: ignore[override]
+    def insert(self, index: int, module: Module) -> None:
         """Put a module before position index."""
         super().insert(index, module)
 
@@ -390,7 +390,8 @@ class ParameterDict(Module):
     def __setitem__(self, key: Any, value: Any) -> None:
         if not isinstance(key, str):
             raise ArgumentError(
-                f"Index given to ParameterDict cannot be used as a key as it is not a string (type is '{type(key).__name__}')"
+                f"Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+                f"'{type(key).__name__}')"
             )
         self._keys[key] = None
         setattr(self, key, _as_parameter(value))
@@ -448,7 +449,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under key, or default."""
-        return self[key] if key in self else default
+        return self[key] if key in self._keys else default
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
         """A new dictionary of these keys and one value."""

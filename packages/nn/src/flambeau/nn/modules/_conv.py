@@ -16,7 +16,9 @@ from flambeau.tensor import Tensor
 
 
 class _ConvNd(Module):
-    """Base of all convolutions. Weight and bias start uniform within 1/sqrt(in_channels / groups * kernel elements)."""
+    """Base of all convolutions. Weight and bias start uniform within 1/sqrt(in_channels / groups *
+    kernel elements).
+    """
 
     dims = 0
     transposed = False
@@ -168,18 +170,19 @@ class _Conv(_ConvNd):
 
             input, padding = (
                 pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode),
-                0,
-            )  # type: ignore
-        return F._run(
+                0,  # type: ignore[assignment]
+            )
+        return F._run(  # type: ignore[no-any-return]
             self.dims, input, weight, bias, self.stride, padding, self.dilation, self.groups
-        )  # type: ignore[no-any-return]
+        )
 
 
 class Conv1d(_Conv):
     """Convolution of (N, C, L) or (C, L): y[o] = b[o] + sum_c w[o, c] * x[c], * being cross-correlation.
 
     Args: kernel_size, stride, dilation: ints or tuples.  padding: int, tuple, "same" or "valid".
-        groups: blocks of channels that are convolved apart.  padding_mode: "zeros", "reflect", "replicate", "circular".
+        groups: blocks of channels that are convolved apart.  padding_mode: "zeros", "reflect", "replicate",
+        "circular".
     """
 
     dims = 1
@@ -226,9 +229,19 @@ class _Transposed(_ConvNd):
                 f'Only "zeros" padding mode is supported for {type(self).__name__}'
             )
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, output_padding, groups, bias, padding_mode, device,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            groups,
+            bias,
+            padding_mode,
+            device,
             dtype,
-        )  # fmt: skip
+        )
 
     def _output_padding(self, input: Tensor, output_size: Any) -> Ints:
         if output_size is None:
@@ -238,7 +251,8 @@ class _Transposed(_ConvNd):
             wanted = wanted[2:]
         if len(wanted) != self.dims:
             raise ConvArgumentError(
-                f"ConvTranspose{self.dims}D: for {self.dims + 2}D input, output_size must have {self.dims} or {self.dims + 2} "
+                f"ConvTranspose{self.dims}D: for {self.dims + 2}D input, output_size must have {self.dims} or "
+                f"{self.dims + 2} "
                 f"elements (got {len(wanted)})"
             )
         extra = []
@@ -248,7 +262,7 @@ class _Transposed(_ConvNd):
                 - 2 * self.padding[i]
                 + self.dilation[i] * (self.kernel_size[i] - 1)
                 + 1
-            )  # type: ignore
+            )
             if not least <= wanted[i] < least + self.stride[i]:
                 raise ConvArgumentError(
                     f"requested an output size of {wanted}, but valid sizes of dimension {i} range from {least} to "

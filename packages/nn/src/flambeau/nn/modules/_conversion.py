@@ -38,7 +38,8 @@ class Conversion:
         return self
 
     def to(self: C, *args: Any, **kwargs: Any) -> C:
-        """Move all parameters and buffers to a device, a floating-point dtype, or both: `to(device, dtype)`, `to(tensor)`.
+        """Move all parameters and buffers to a device, a floating-point dtype, or both: `to(device, dtype)`,
+        `to(tensor)`.
 
         Raises: ArgumentError: a dtype that is neither floating-point nor complex.
         """
@@ -54,13 +55,13 @@ class Conversion:
                 if dtype is not None and t._kind.dtype.category >= dtypes.FLOATING
                 else t._kind.dtype
             )
-            moved: Tensor = t.to(t._kind.device if device is None else device, wanted)  # type: ignore[attr-defined]
+            moved: Tensor = t.to(t._kind.device if device is None else device, wanted)
             return moved
 
         return self._apply(convert)
 
     def _floats(self: C, dtype: dtype_type) -> C:
-        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)  # type: ignore[attr-defined, no-any-return]
+        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
 
     def float(self: C) -> C:
         """All floating-point parameters and buffers as float32."""
@@ -80,15 +81,15 @@ class Conversion:
 
     def type(self: C, dst_type: Any) -> C:
         """All parameters and buffers as dst_type."""
-        return self._apply(lambda t: t.type(dst_type))  # type: ignore[attr-defined, no-any-return]
+        return self._apply(lambda t: t.type(dst_type))
 
     def cpu(self: C) -> C:
         """Move to the cpu."""
-        return self._apply(lambda t: t.cpu())  # type: ignore[attr-defined, no-any-return]
+        return self._apply(lambda t: t.cpu())
 
     def cuda(self: C, device: Any = None) -> C:
         """Move to the device behind the alias `cuda`."""
-        return self._apply(lambda t: t.cuda(device) if device is not None else t.cuda())  # type: ignore[attr-defined, no-any-return]
+        return self._apply(lambda t: t.cuda(device) if device is not None else t.cuda())
 
     def to_empty(self: C, *, device: Any, recurse: bool = True) -> C:
         """Move to a device without copying the values."""
@@ -98,7 +99,7 @@ class Conversion:
 
     def share_memory(self: C) -> C:
         """Move all parameters and buffers to memory that processes share."""
-        return self._apply(lambda t: t.share_memory_())  # type: ignore[attr-defined, no-any-return]
+        return self._apply(lambda t: t.share_memory_())  # type: ignore[attr-defined]
 
 
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

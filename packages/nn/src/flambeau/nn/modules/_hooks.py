@@ -348,7 +348,8 @@ class _Backward:
                 replaced = hook(self.module, (None,) * self.n_inputs, seen)
                 if replaced is not None and any(r is not None for r in replaced):
                     raise GradError(
-                        "Backward hook for Modules where no input requires gradient should always return None or None for "
+                        "Backward hook for Modules where no input requires gradient should always return None "
+                        "or None for "
                         "all gradients."
                     )
         return tuple(seen[i] for i in self.out_at)
@@ -371,4 +372,4 @@ def _as_many(replaced: Any, seen: tuple[Any, ...], which: str) -> tuple[Any, ...
         raise GradError(
             f"Backward {which}hook returned an invalid number of grad, got {len(replaced)}, but expected {len(seen)}"
         )
-    return replaced
+    return replaced  # type: ignore[no-any-return]

@@ -46,7 +46,7 @@ def _shape_from_state(module: Any, state_dict: Any, prefix: str, *rest: Any) -> 
     for name, t in (*module._parameters.items(), *module._buffers.items()):
         key = prefix + name
         if key in state_dict and t is not None and is_lazy(t) and not is_lazy(state_dict[key]):
-            with fb.no_grad():
+            with fb.no_grad():  # type: ignore[attr-defined]
                 t.materialize(state_dict[key]._a.shape)
 
 
@@ -87,7 +87,7 @@ class LazyLinear(LazyModuleMixin, Linear):
         if self.in_features != 0 and not self.has_uninitialized_params():
             super().reset_parameters()
 
-    def initialize_parameters(self, input: Tensor) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor) -> None:
         """Take in_features from the input."""
         if self.in_features == 0:
             self.in_features = input._a.shape[-1]
@@ -123,7 +123,8 @@ class _LazyConv(LazyModuleMixin):
         shape = input._a.shape
         if len(shape) not in (self.dims + 1, self.dims + 2):
             raise LazyError(
-                f"Expected {self.dims + 1}D (unbatched) or {self.dims + 2}D (batched) input to {type(self).__name__}, but got {describe(input)}"
+                f"Expected {self.dims + 1}D (unbatched) or {self.dims + 2}D (batched) input to "
+                f"{type(self).__name__}, but got {describe(input)}"
             )
         self.in_channels = shape[1 if len(shape) == self.dims + 2 else 0]
         if self.in_channels % self.groups:
@@ -226,16 +227,16 @@ class _LazyNorm(LazyModuleMixin):
         if track_running_stats:
             self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
             self.running_var = UninitializedBuffer(device=device, dtype=dtype)
-            self.num_batches_tracked = fb.tensor(0, dtype=fb.int64, device=device)
+            self.num_batches_tracked = fb.tensor(0, dtype=fb.int64, device=device)  # type: ignore[attr-defined]
 
     def reset_parameters(self) -> None:
         """Scale 1, shift 0, once the shapes are known."""
         if not self.has_uninitialized_params() and self.num_features != 0:
             super().reset_parameters()  # type: ignore[misc]
 
-    def initialize_parameters(self, input: Tensor) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor) -> None:
         """Take num_features from the input's channels."""
-        if self.num_features == 0:
+        if self.num_features == 0:  # type: ignore[has-type]
             self._check_input_dim(input)
             self.num_features = _channels(self, input)
         if self.has_uninitialized_params():
@@ -245,42 +246,42 @@ class _LazyNorm(LazyModuleMixin):
             self.reset_parameters()
 
 
-class LazyConv1d(_LazyConvNd, _conv.Conv1d):  # type: ignore[misc]
+class LazyConv1d(_LazyConvNd, _conv.Conv1d):
     """Conv1d whose in_channels is that of its first input."""
 
     cls_to_become = _conv.Conv1d
     dims = 1
 
 
-class LazyConv2d(_LazyConvNd, _conv.Conv2d):  # type: ignore[misc]
+class LazyConv2d(_LazyConvNd, _conv.Conv2d):
     """Conv2d whose in_channels is that of its first input."""
 
     cls_to_become = _conv.Conv2d
     dims = 2
 
 
-class LazyConv3d(_LazyConvNd, _conv.Conv3d):  # type: ignore[misc]
+class LazyConv3d(_LazyConvNd, _conv.Conv3d):
     """Conv3d whose in_channels is that of its first input."""
 
     cls_to_become = _conv.Conv3d
     dims = 3
 
 
-class LazyConvTranspose1d(_LazyConvTransposeNd, _conv.ConvTranspose1d):  # type: ignore[misc]
+class LazyConvTranspose1d(_LazyConvTransposeNd, _conv.ConvTranspose1d):
     """ConvTranspose1d whose in_channels is that of its first input."""
 
     cls_to_become = _conv.ConvTranspose1d
     dims = 1
 
 
-class LazyConvTranspose2d(_LazyConvTransposeNd, _conv.ConvTranspose2d):  # type: ignore[misc]
+class LazyConvTranspose2d(_LazyConvTransposeNd, _conv.ConvTranspose2d):
     """ConvTranspose2d whose in_channels is that of its first input."""
 
     cls_to_become = _conv.ConvTranspose2d
     dims = 2
 
 
-class LazyConvTranspose3d(_LazyConvTransposeNd, _conv.ConvTranspose3d):  # type: ignore[misc]
+class LazyConvTranspose3d(_LazyConvTransposeNd, _conv.ConvTranspose3d):
     """ConvTranspose3d whose in_channels is that of its first input."""
 
     cls_to_become = _conv.ConvTranspose3d

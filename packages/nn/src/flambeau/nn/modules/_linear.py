@@ -79,8 +79,8 @@ class Linear(Module):
         """(*, in_features) -> (*, out_features)."""
         p = self._parameters  # attribute look-up of parameters costs five times as much
         if "weight" in p and "bias" in p:
-            return _linear(input, p["weight"], p["bias"])  # type: ignore[no-any-return]
-        return _linear(input, self.weight, self.bias)  # type: ignore[no-any-return]
+            return _linear(input, p["weight"], p["bias"])
+        return _linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Sizes."""

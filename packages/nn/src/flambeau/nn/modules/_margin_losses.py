@@ -59,7 +59,9 @@ class HuberLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """target (log target - input), input being log-probabilities; reduction="batchmean" is the mathematical mean."""
+    """target (log target - input), input being log-probabilities; reduction="batchmean" is the
+    mathematical mean.
+    """
 
     def __init__(
         self,
@@ -244,9 +246,14 @@ class TripletMarginWithDistanceLoss(_Loss):
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """The loss."""
         return F.triplet_margin_with_distance_loss(
-            anchor, positive, negative, distance_function=self.distance_function, margin=self.margin, swap=self.swap,
+            anchor,
+            positive,
+            negative,
+            distance_function=self.distance_function,
+            margin=self.margin,
+            swap=self.swap,
             reduction=self.reduction,
-        )  # fmt: skip
+        )
 
 
 class MultiMarginLoss(_WeightedLoss):
@@ -274,7 +281,9 @@ class MultiMarginLoss(_WeightedLoss):
 
 
 class MultiLabelMarginLoss(_Loss):
-    """Sum over labels j and other classes i of max(0, 1 - (input[j] - input[i])) / C; targets end at the first -1."""
+    """Sum over labels j and other classes i of max(0, 1 - (input[j] - input[i])) / C; targets end at
+    the first -1.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss."""
@@ -362,10 +371,15 @@ class LinearCrossEntropyLoss(Module):
         weight: Any = self.linear.weight
         bias: Any = self.linear.bias
         return C.linear_cross_entropy(
-            input, weight.view(*shape, self.in_features), target, linear_bias=None if bias is None else bias.view(shape),
-            weight=self._buffers["weight"], reduction=self.reduction, ignore_index=self.ignore_index,
+            input,
+            weight.view(*shape, self.in_features),
+            target,
+            linear_bias=None if bias is None else bias.view(shape),
+            weight=self._buffers["weight"],
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
-        )  # fmt: skip
+        )
 
     def extra_repr(self) -> str:
         """Arguments."""

@@ -208,7 +208,8 @@ class Module(StateDict, Hooking, Conversion):
                 )
             if param.grad_fn is not None:
                 raise NonLeafParameterError(
-                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Hint: compute it in forward() from a parameter"
+                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Hint: compute it in forward() from "
+                    f"a parameter"
                 )
             param = _hooks.registered("parameter", self, name, param)
         self._parameters[name] = param
@@ -409,7 +410,7 @@ class Module(StateDict, Hooking, Conversion):
                 p._grad = None
             else:
                 p._grad._g = None
-                p._grad.zero_()  # type: ignore[attr-defined]
+                p._grad.zero_()
 
     # ---- printing
     def _get_name(self) -> str:
@@ -432,7 +433,7 @@ class Module(StateDict, Hooking, Conversion):
         """Compile forward, where flambeau.compile is installed."""
         import flambeau
 
-        self.forward = flambeau.compile(self.forward, *args, **kwargs)  # type: ignore[method-assign, attr-defined]
+        self.forward = flambeau.compile(self.forward, *args, **kwargs)  # type: ignore[method-assign, operator]
 
 
 def _attribute(module: Module, name: str) -> Any:

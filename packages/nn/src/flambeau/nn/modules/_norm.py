@@ -48,7 +48,7 @@ class _NormBase(Module):
         if track_running_stats:
             self.register_buffer("running_mean", fb.zeros(num_features, device=device, dtype=dtype))
             self.register_buffer("running_var", fb.ones(num_features, device=device, dtype=dtype))
-            self.register_buffer("num_batches_tracked", fb.tensor(0, dtype=fb.int64, device=device))
+            self.register_buffer("num_batches_tracked", fb.tensor(0, dtype=fb.int64, device=device))  # type: ignore[attr-defined]
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)
@@ -125,11 +125,13 @@ class _BatchNorm(_NormBase):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Each channel of (N, C) or (N, C, L) to zero mean and unit variance over the batch; running statistics in evaluation.
+    """Each channel of (N, C) or (N, C, L) to zero mean and unit variance over the batch; running statistics
+    in evaluation.
 
     y = (x - mean) / sqrt(var + eps) * weight + bias
 
-    Args: momentum: share of the new batch in the running statistics; None for a plain average.  affine: learn weight and
+    Args: momentum: share of the new batch in the running statistics; None for a plain average.  affine:
+    learn weight and
         bias (start at 1 and 0).  track_running_stats: keep running statistics.
     Reference: Ioffe, Szegedy 2015, arXiv:1502.03167.
     """
@@ -253,7 +255,9 @@ class _InstanceNorm(_NormBase):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Each channel of each sample of (N, C, L) or (C, L) to zero mean and unit variance. Reference: Ulyanov et al. 2016."""
+    """Each channel of each sample of (N, C, L) or (C, L) to zero mean and unit variance. Reference:
+    Ulyanov et al. 2016.
+    """
 
     ranks = (2, 3)
 
@@ -275,7 +279,8 @@ class LayerNorm(Module):
 
     y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias     (var: biased, divides by n)
 
-    Args: normalized_shape: the last axes of x.  eps: > 0, unit of x squared.  elementwise_affine: learn weight and bias
+    Args: normalized_shape: the last axes of x.  eps: > 0, unit of x squared.  elementwise_affine: learn
+    weight and bias
         (start at 1 and 0).  bias: learn the bias.
     Raises: ShapeError: x does not end with normalized_shape.
     Reference: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
@@ -418,7 +423,9 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta. Reference: Krizhevsky et al. 2012."""
+    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta. Reference: Krizhevsky et
+    al. 2012.
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()

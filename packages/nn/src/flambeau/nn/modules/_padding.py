@@ -41,99 +41,129 @@ class _ConstantPadNd(_PadNd):
 
 
 class ConstantPad1d(_ConstantPadNd):
-    """Adds elements of one value at both ends of the last dimension; padding: an int, or left and right of each, the last first."""
+    """Adds elements of one value at both ends of the last dimension; padding: an int, or left and right
+    of each, the last first.
+    """
 
     dims = 1
 
 
 class ConstantPad2d(_ConstantPadNd):
-    """Adds elements of one value at both ends of the last two dimensions; padding: an int, or left and right of each, the last first."""
+    """Adds elements of one value at both ends of the last two dimensions; padding: an int, or left and
+    right of each, the last first.
+    """
 
     dims = 2
 
 
 class ConstantPad3d(_ConstantPadNd):
-    """Adds elements of one value at both ends of the last three dimensions; padding: an int, or left and right of each, the last first."""
+    """Adds elements of one value at both ends of the last three dimensions; padding: an int, or left
+    and right of each, the last first.
+    """
 
     dims = 3
 
 
 class ZeroPad1d(_PadNd):
-    """Adds zeros at both ends of the last dimension; padding: an int, or left and right of each, the last first."""
+    """Adds zeros at both ends of the last dimension; padding: an int, or left and right of each, the
+    last first.
+    """
 
     dims = 1
 
 
 class ZeroPad2d(_PadNd):
-    """Adds zeros at both ends of the last two dimensions; padding: an int, or left and right of each, the last first."""
+    """Adds zeros at both ends of the last two dimensions; padding: an int, or left and right of each,
+    the last first.
+    """
 
     dims = 2
 
 
 class ZeroPad3d(_PadNd):
-    """Adds zeros at both ends of the last three dimensions; padding: an int, or left and right of each, the last first."""
+    """Adds zeros at both ends of the last three dimensions; padding: an int, or left and right of each,
+    the last first.
+    """
 
     dims = 3
 
 
 class ReflectionPad1d(_PadNd):
-    """Mirrors the input at its edges in the last dimension; padding: an int, or left and right of each, the last first."""
+    """Mirrors the input at its edges in the last dimension; padding: an int, or left and right of each,
+    the last first.
+    """
 
     dims = 1
     mode = "reflect"
 
 
 class ReflectionPad2d(_PadNd):
-    """Mirrors the input at its edges in the last two dimensions; padding: an int, or left and right of each, the last first."""
+    """Mirrors the input at its edges in the last two dimensions; padding: an int, or left and right of
+    each, the last first.
+    """
 
     dims = 2
     mode = "reflect"
 
 
 class ReflectionPad3d(_PadNd):
-    """Mirrors the input at its edges in the last three dimensions; padding: an int, or left and right of each, the last first."""
+    """Mirrors the input at its edges in the last three dimensions; padding: an int, or left and right
+    of each, the last first.
+    """
 
     dims = 3
     mode = "reflect"
 
 
 class ReplicationPad1d(_PadNd):
-    """Repeats the edge elements in the last dimension; padding: an int, or left and right of each, the last first."""
+    """Repeats the edge elements in the last dimension; padding: an int, or left and right of each, the
+    last first.
+    """
 
     dims = 1
     mode = "replicate"
 
 
 class ReplicationPad2d(_PadNd):
-    """Repeats the edge elements in the last two dimensions; padding: an int, or left and right of each, the last first."""
+    """Repeats the edge elements in the last two dimensions; padding: an int, or left and right of each,
+    the last first.
+    """
 
     dims = 2
     mode = "replicate"
 
 
 class ReplicationPad3d(_PadNd):
-    """Repeats the edge elements in the last three dimensions; padding: an int, or left and right of each, the last first."""
+    """Repeats the edge elements in the last three dimensions; padding: an int, or left and right of
+    each, the last first.
+    """
 
     dims = 3
     mode = "replicate"
 
 
 class CircularPad1d(_PadNd):
-    """Continues the input from its other end in the last dimension; padding: an int, or left and right of each, the last first."""
+    """Continues the input from its other end in the last dimension; padding: an int, or left and right
+    of each, the last first.
+    """
 
     dims = 1
     mode = "circular"
 
 
 class CircularPad2d(_PadNd):
-    """Continues the input from its other end in the last two dimensions; padding: an int, or left and right of each, the last first."""
+    """Continues the input from its other end in the last two dimensions; padding: an int, or left and
+    right of each, the last first.
+    """
 
     dims = 2
     mode = "circular"
 
 
 class CircularPad3d(_PadNd):
-    """Continues the input from its other end in the last three dimensions; padding: an int, or left and right of each, the last first."""
+    """Continues the input from its other end in the last three dimensions; padding: an int, or left and
+    right of each, the last first.
+    """
 
     dims = 3
     mode = "circular"

@@ -28,7 +28,8 @@ class _MaxPoolNd(Module):
     def extra_repr(self) -> str:
         """Arguments."""
         return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, "
             f"ceil_mode={self.ceil_mode}"
         )
 
@@ -81,9 +82,9 @@ class _MaxUnpoolNd(Module):
         super().__init__()
         dims = int(type(self).__name__[-2])
         name = type(self).__name__
-        self.kernel_size = F._tuple("kernel_size", kernel_size, dims, name)
-        self.stride = self.kernel_size if stride is None else F._tuple("stride", stride, dims, name)
-        self.padding = F._tuple("padding", padding, dims, name)
+        self.kernel_size = F._tuple("kernel_size", kernel_size, dims, name)  # type: ignore[attr-defined]
+        self.stride = self.kernel_size if stride is None else F._tuple("stride", stride, dims, name)  # type: ignore[attr-defined]
+        self.padding = F._tuple("padding", padding, dims, name)  # type: ignore[attr-defined]
 
     def extra_repr(self) -> str:
         """Arguments."""
@@ -97,7 +98,7 @@ class MaxUnpool1d(_MaxUnpoolNd):
         """Values and their positions -> (N, C, L)."""
         return F.max_unpool1d(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
-        )  # type: ignore[no-any-return]
+        )
 
 
 class MaxUnpool2d(_MaxUnpoolNd):
@@ -107,7 +108,7 @@ class MaxUnpool2d(_MaxUnpoolNd):
         """Values and their positions -> (N, C, H, W)."""
         return F.max_unpool2d(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
-        )  # type: ignore[no-any-return]
+        )
 
 
 class MaxUnpool3d(_MaxUnpoolNd):
@@ -117,7 +118,7 @@ class MaxUnpool3d(_MaxUnpoolNd):
         """Values and their positions -> (N, C, D, H, W)."""
         return F.max_unpool3d(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
-        )  # type: ignore[no-any-return]
+        )
 
 
 class AvgPool1d(Module):
@@ -132,11 +133,11 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.kernel_size = F._tuple("kernel_size", kernel_size, 1, "AvgPool1d")
+        self.kernel_size = F._tuple("kernel_size", kernel_size, 1, "AvgPool1d")  # type: ignore[attr-defined]
         self.stride = (
-            self.kernel_size if stride is None else F._tuple("stride", stride, 1, "AvgPool1d")
+            self.kernel_size if stride is None else F._tuple("stride", stride, 1, "AvgPool1d")  # type: ignore[attr-defined]
         )
-        self.padding = F._tuple("padding", padding, 1, "AvgPool1d")
+        self.padding = F._tuple("padding", padding, 1, "AvgPool1d")  # type: ignore[attr-defined]
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, input: Tensor) -> Tensor:
@@ -180,9 +181,15 @@ class _AvgPoolNd(Module):
 
     def _pool(self, dims: int, input: Tensor) -> Any:
         return F._mean_pool(
-            dims, input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+            dims,
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
             self.divisor_override,
-        )  # fmt: skip
+        )
 
 
 class AvgPool2d(_AvgPoolNd):
@@ -333,21 +340,21 @@ class _FractionalMaxPoolNd(Module):
     ) -> None:
         super().__init__()
         dims, name = int(type(self).__name__[-2]), type(self).__name__
-        self.kernel_size = F._tuple("kernel_size", kernel_size, dims, name)
+        self.kernel_size = F._tuple("kernel_size", kernel_size, dims, name)  # type: ignore[attr-defined]
         self.return_indices = return_indices
         self.register_buffer("_random_samples", _random_samples)
         self.output_size = (
-            None if output_size is None else F._tuple("output_size", output_size, dims, name)
+            None if output_size is None else F._tuple("output_size", output_size, dims, name)  # type: ignore[attr-defined]
         )
         self.output_ratio = (
             (output_ratio,) * dims if isinstance(output_ratio, float) else output_ratio
         )
         if (output_size is None) == (output_ratio is None):
-            raise F.ConvArgumentError(
+            raise F.ConvArgumentError(  # type: ignore[attr-defined]
                 f"{name} requires specifying either an output size, or a pooling ratio"
             )
         if output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
-            raise F.ConvArgumentError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+            raise F.ConvArgumentError(f"output_ratio must be between 0 and 1 (got {output_ratio})")  # type: ignore[attr-defined]
 
 
 class FractionalMaxPool2d(_FractionalMaxPoolNd):

@@ -23,7 +23,9 @@ class RnnArgumentError(FlambeauError, ValueError):
 
 
 class RNNBase(Module):
-    """Base of RNN, LSTM and GRU: layers, directions, weights. All weights start uniform within 1/sqrt(hidden_size)."""
+    """Base of RNN, LSTM and GRU: layers, directions, weights. All weights start uniform within
+    1/sqrt(hidden_size).
+    """
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class RNNBase(Module):
                     f"weight_hh_l{k}{suffix}": (gates, state),
                 }
                 if bias:
-                    shapes |= {f"bias_ih_l{k}{suffix}": (gates,), f"bias_hh_l{k}{suffix}": (gates,)}
+                    shapes |= {f"bias_ih_l{k}{suffix}": (gates,), f"bias_hh_l{k}{suffix}": (gates,)}  # type: ignore[dict-item]
                 if proj_size:
                     shapes[f"weight_hr_l{k}{suffix}"] = (proj_size, hidden_size)
                 for name, shape in shapes.items():
@@ -106,7 +108,8 @@ class RNNBase(Module):
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Output of the last layer at every step, and the last state of every layer and direction.
 
-        Args: input: (T, B, input_size); (B, T, input_size) if batch_first; (T, input_size); or a PackedSequence.
+        Args: input: (T, B, input_size); (B, T, input_size) if batch_first; (T, input_size); or a
+        PackedSequence.
             hx: the first state (layers * directions, B, hidden_size), for LSTM a pair; zeros if None.
         Raises: ShapeError: sizes do not fit.
         """
@@ -126,7 +129,8 @@ class RNNBase(Module):
             x = x.transpose(0, 1)
         if x._a.shape[2] != self.input_size:
             raise ShapeError(
-                f"{name}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x._a.shape[2]} "
+                f"{name}: input.size(-1) must be equal to input_size. Expected {self.input_size}, got "
+                f"{x._a.shape[2]} "
                 f"({describe(input)}). Hint: {name}({x._a.shape[2]}, {self.hidden_size})"
             )
         state = self._first_state(hx, x, x._a.shape[1], single)
@@ -165,14 +169,16 @@ class RNNBase(Module):
         given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
         if len(given) != len(shapes):
             raise ArgumentError(
-                f"{type(self).__name__}: hx must be {'a pair (h_0, c_0)' if len(shapes) == 2 else 'a tensor'}, got {len(given)}"
+                f"{type(self).__name__}: hx must be {'a pair (h_0, c_0)' if len(shapes) == 2 else 'a tensor'}, "
+                f"got {len(given)}"
             )
         found = []
         for i, (t, shape) in enumerate(zip(given, shapes)):
             wanted = (shape[0], shape[2]) if single else shape
             if t._a.shape != wanted:
                 raise ShapeError(
-                    f"{type(self).__name__}: Expected hidden[{i}] size {wanted}, got {list(t._a.shape)} ({describe(t)})"
+                    f"{type(self).__name__}: Expected hidden[{i}] size {wanted}, got {list(t._a.shape)} "
+                    f"({describe(t)})"
                 )
             found.append(t.unsqueeze(1) if single else t)
         return tuple(found)
@@ -221,7 +227,8 @@ def _check(mode: str, hidden_size: Any, num_layers: int, dropout: Any, proj_size
         raise RnnArgumentError("proj_size argument is only supported for LSTM, not RNN or GRU")
     if dropout > 0 and num_layers == 1:
         warnings.warn(
-            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers greater "
+            "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+            "num_layers greater "
             f"than 1, but got dropout={dropout} and num_layers={num_layers}",
             stacklevel=4,
         )
@@ -252,9 +259,18 @@ class RNN(RNNBase):
                 f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'."
             )
         super().__init__(
-            f"RNN_{nonlinearity.upper()}", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-            device, dtype,
-        )  # fmt: skip
+            f"RNN_{nonlinearity.upper()}",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            device,
+            dtype,
+        )
         self.nonlinearity = nonlinearity
 
 
@@ -397,7 +413,8 @@ class RNNCellBase(Module):
         for s in state:
             if s._a.shape != (x._a.shape[0], self.hidden_size):
                 raise ShapeError(
-                    f"{name}: hidden has inconsistent size: got {describe(s)}, expected {(x._a.shape[0], self.hidden_size)}"
+                    f"{name}: hidden has inconsistent size: got {describe(s)}, expected "
+                    f"{(x._a.shape[0], self.hidden_size)}"
                 )
         new = F.cell(mode, x, state, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh))
         return tuple(s.squeeze(0) for s in new) if rank == 1 else new
@@ -443,7 +460,7 @@ class LSTMCell(RNNCellBase):
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """The new states h and c."""
-        return self._step("LSTM", input, hx)  # type: ignore[return-value]
+        return self._step("LSTM", input, hx)
 
 
 class GRUCell(RNNCellBase):

@@ -37,7 +37,8 @@ def _table(
     else:
         if weight._a.shape != (rows, dim):
             raise EmbeddingError(
-                f"Shape of weight does not match num_embeddings and embedding_dim: {describe(weight)} for ({rows}, {dim})"
+                f"Shape of weight does not match num_embeddings and embedding_dim: {describe(weight)} for "
+                f"({rows}, {dim})"
             )
         layer.weight = Parameter(weight, requires_grad=not freeze)
 
@@ -45,8 +46,10 @@ def _table(
 class Embedding(Module):
     """A table of num_embeddings vectors, looked up by index: (*) -> (*, embedding_dim).
 
-    Args: padding_idx: a row that starts at 0 and gets no gradient.  max_norm, norm_type: rows used are scaled down to this
-        norm.  scale_grad_by_freq: divide gradients by how often a row was used.  sparse: accepted; gradients are dense.
+    Args: padding_idx: a row that starts at 0 and gets no gradient.  max_norm, norm_type: rows used are
+    scaled down to this
+        norm.  scale_grad_by_freq: divide gradients by how often a row was used.  sparse: accepted; gradients
+        are dense.
     Shape: weight (num_embeddings, embedding_dim), starting standard normal.
 
     Example:
@@ -144,7 +147,8 @@ def _two(embeddings: Tensor) -> tuple[int, int]:
 class EmbeddingBag(Module):
     """Sum, mean or maximum of the rows of each bag, without the rows in between as a result.
 
-    Args: mode: "sum", "mean" or "max".  include_last_offset: offsets also holds the end of the last bag. Others: as Embedding.
+    Args: mode: "sum", "mean" or "max".  include_last_offset: offsets also holds the end of the last bag.
+    Others: as Embedding.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class _IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
+    __str__ = __repr__  # type: ignore[misc]
 
 
 class _StateDict(OrderedDict[str, Any]):
@@ -76,7 +76,7 @@ class StateDict:
         Args: keep_vars: the parameters themselves instead of detached tensors.
         """
         if args:  # the deprecated positional form
-            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])  # type: ignore[misc]
         if destination is None:
             destination = _StateDict()
             destination._metadata = OrderedDict()
@@ -158,20 +158,23 @@ class StateDict:
         """Load one tensor; what is wrong with it, in words, or None."""
         if not isinstance(given, Tensor):
             return (
-                f'While copying the parameter named "{key}", expected Tensor or Tensor-like object from checkpoint but '
+                f'While copying the parameter named "{key}", expected Tensor or Tensor-like object from '
+                f"checkpoint but "
                 f"received {type(given)}"
             )
         lazy = is_lazy(target)
         if not lazy and target._a.shape == () and given._a.shape == (1,):
-            given = given[0]  # type: ignore[index]
+            given = given[0]
         if not lazy and not is_lazy(given) and given._a.shape != target._a.shape:
             return (
-                f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the shape in current "
+                f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the shape "
+                f"in current "
                 f"model is {target.shape}."
             )
         if target.is_meta and not given.is_meta and not assign:
             warnings.warn(
-                f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current model, "
+                f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
+                f"current model, "
                 "which is a no-op. (Did you mean to pass `assign=True`?)",
                 stacklevel=4,
             )
@@ -190,7 +193,8 @@ class StateDict:
                     target.copy_(given)
         except Exception as error:
             return (
-                f'While copying the parameter named "{key}", whose dimensions in the model are {target.shape} and whose '
+                f'While copying the parameter named "{key}", whose dimensions in the model are {target.shape} '
+                f"and whose "
                 f"dimensions in the checkpoint are {given.shape}, an exception occurred : {error.args}."
             )
         return None
@@ -224,7 +228,7 @@ class StateDict:
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
                 + "\n\t".join(problems)
             )
-        return _IncompatibleKeys(missing, unexpected)
+        return _IncompatibleKeys(missing, unexpected)  # type: ignore[call-arg]
 
 
 def _detached(t: Any) -> Any:
@@ -255,10 +259,11 @@ def _load(
                 assign,
                 found,
             )
-    keys = _IncompatibleKeys(missing, unexpected)
+    keys = _IncompatibleKeys(missing, unexpected)  # type: ignore[call-arg]
     for hook in module._load_state_dict_post_hooks.values():
         if hook(module, keys) is not None:
             raise StateDictError(
-                "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new values, if "
+                "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                "values, if "
                 "incompatible_keys need to be modified, it should be done inplace."
             )

@@ -110,7 +110,9 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Self-attention, attention to the encoder's output, and a feed-forward block. Args: as TransformerEncoderLayer."""
+    """Self-attention, attention to the encoder's output, and a feed-forward block. Args: as
+    TransformerEncoderLayer.
+    """
 
     def __init__(
         self,
@@ -160,9 +162,14 @@ class TransformerDecoderLayer(_Layer):
 
         def cross(x: Tensor) -> Tensor:
             y = self.multihead_attn(
-                x, memory, memory, attn_mask=memory_mask, key_padding_mask=memory_key_padding_mask,
-                is_causal=memory_is_causal, need_weights=False,
-            )[0]  # fmt: skip
+                x,
+                memory,
+                memory,
+                attn_mask=memory_mask,
+                key_padding_mask=memory_key_padding_mask,
+                is_causal=memory_is_causal,
+                need_weights=False,
+            )[0]
             return self.dropout2(y)  # type: ignore[no-any-return]
 
         x: Any = tgt
@@ -217,7 +224,7 @@ class TransformerEncoder(Module):
                 src_key_padding_mask=src_key_padding_mask,
                 is_causal=bool(is_causal),
             )
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)
 
 
 class TransformerDecoder(Module):
@@ -253,13 +260,14 @@ class TransformerDecoder(Module):
                 bool(tgt_is_causal),
                 memory_is_causal,
             )
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)
 
 
 class Transformer(Module):
     """Encoder and decoder. All matrices start Xavier-uniform.
 
-    Args: num_encoder_layers, num_decoder_layers: depths.  custom_encoder, custom_decoder: modules in their place.
+    Args: num_encoder_layers, num_decoder_layers: depths.  custom_encoder, custom_decoder: modules in their
+    place.
         others: as TransformerEncoderLayer.
     Reference: Vaswani et al. 2017, arXiv:1706.03762.
     """
@@ -341,18 +349,25 @@ class Transformer(Module):
             )
         if a[-1] != self.d_model or b[-1] != self.d_model:
             raise ShapeError(
-                f"Transformer: the feature number of src and tgt must be equal to d_model ({self.d_model}), got {describe(src)} and "
+                f"Transformer: the feature number of src and tgt must be equal to d_model ({self.d_model}), "
+                f"got {describe(src)} and "
                 f"{describe(tgt)}"
             )
         memory = self.encoder(
             src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal
         )
         return self.decoder(  # type: ignore[no-any-return]
-            tgt, memory, tgt_mask=tgt_mask, memory_mask=memory_mask, tgt_key_padding_mask=tgt_key_padding_mask,
-            memory_key_padding_mask=memory_key_padding_mask, tgt_is_causal=tgt_is_causal, memory_is_causal=memory_is_causal,
-        )  # fmt: skip
+            tgt,
+            memory,
+            tgt_mask=tgt_mask,
+            memory_mask=memory_mask,
+            tgt_key_padding_mask=tgt_key_padding_mask,
+            memory_key_padding_mask=memory_key_padding_mask,
+            tgt_is_causal=tgt_is_causal,
+            memory_is_causal=memory_is_causal,
+        )
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """(sz, sz): 0 where position i may attend to j <= i, -inf elsewhere."""
-        return fb.full((sz, sz), float("-inf"), dtype=dtype, device=device).triu(1)  # type: ignore[attr-defined, no-any-return]
+        return fb.full((sz, sz), float("-inf"), dtype=dtype, device=device).triu(1)

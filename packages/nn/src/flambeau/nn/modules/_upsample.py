@@ -12,7 +12,8 @@ from flambeau.tensor import Tensor
 class Upsample(Module):
     """(N, C, *spatial) resized to `size`, or by scale_factor.
 
-    Args: mode: "nearest", "linear", "bilinear", "bicubic", "trilinear".  align_corners: corner pixels stay corner pixels.
+    Args: mode: "nearest", "linear", "bilinear", "bicubic", "trilinear".  align_corners: corner pixels stay
+    corner pixels.
 
     Example:
         >>> import flambeau as fb

@@ -17,11 +17,19 @@ from flambeau.nn.utils._clip import (
 
 #: These import layers, which import this package: they are looked up when they are asked for.
 _LATER = {
-    "parametrize": None, "parametrizations": None, "stateless": None, "fuse_conv_bn_eval": "_fusion",
-    "fuse_conv_bn_weights": "_fusion", "fuse_linear_bn_eval": "_fusion", "fuse_linear_bn_weights": "_fusion",
-    "weight_norm": "_fusion", "remove_weight_norm": "_fusion", "spectral_norm": "_fusion", "remove_spectral_norm": "_fusion",
+    "parametrize": None,
+    "parametrizations": None,
+    "stateless": None,
+    "fuse_conv_bn_eval": "_fusion",
+    "fuse_conv_bn_weights": "_fusion",
+    "fuse_linear_bn_eval": "_fusion",
+    "fuse_linear_bn_weights": "_fusion",
+    "weight_norm": "_fusion",
+    "remove_weight_norm": "_fusion",
+    "spectral_norm": "_fusion",
+    "remove_spectral_norm": "_fusion",
     "skip_init": "_fusion",
-}  # fmt: skip
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -35,6 +43,12 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm", "parameters_to_vector", "rnn",
-    "vector_to_parameters", *_LATER,
-]  # fmt: skip
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
+    "parameters_to_vector",
+    "rnn",
+    "vector_to_parameters",
+    *_LATER,
+]

@@ -36,13 +36,14 @@ def get_total_norm(
         p = float(norm_type)
         if p == float("inf"):
             parts = fb.stack([g.detach().abs().max() for g in grads])
-            total = parts.max()  # type: ignore[attr-defined]
+            total = parts.max()
         else:
             norms = fb.stack([g.detach().norm(p) for g in grads])
-            total = norms.norm(p)  # type: ignore[attr-defined]
+            total = norms.norm(p)
     if error_if_nonfinite and not bool(total.isfinite()):
         raise NonFiniteNormError(
-            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be clipped. To "
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot "
+            f"be clipped. To "
             "disable this error and scale the gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
         )
     return total  # type: ignore[no-any-return]
@@ -53,7 +54,7 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scale gradients, in place, so that their norm, which is total_norm, becomes at most max_norm."""
     with no_grad():
-        factor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)  # type: ignore[operator]
+        factor = (max_norm / (total_norm + 1e-6)).clamp(max=1.0)
         for p in _listed(parameters):
             if p.grad is not None:
                 p.grad.mul_(factor.to(p.grad.device))
@@ -96,7 +97,7 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters flattened into one vector."""
-    return fb.cat([p.reshape(-1) for p in parameters])  # type: ignore[attr-defined]
+    return fb.cat([p.reshape(-1) for p in parameters])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
@@ -111,5 +112,5 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     start = 0
     for p in parameters:
         n = p.numel()
-        p.data = vec.detach()[start : start + n].view(p._a.shape)  # type: ignore[index]
+        p.data = vec.detach()[start : start + n].view(p._a.shape)
         start += n

@@ -24,7 +24,7 @@ def fuse_conv_bn_weights(
 ) -> tuple[Any, Any]:
     """Weight and bias of a convolution that does what convolution and BatchNorm did."""
     if conv_b is None:
-        conv_b = fb.zeros_like(bn_rm)  # type: ignore[attr-defined]
+        conv_b = fb.zeros_like(bn_rm)
     scale = (bn_rv + bn_eps).rsqrt()
     scale = scale if bn_w is None else scale * bn_w
     shape = [1] * len(conv_w._a.shape)

@@ -178,10 +178,11 @@ class _Orthogonal(Module):
     def right_inverse(self, value: Any) -> Any:
         if self.base is None:
             raise NotImplementedError(
-                "It is not possible to assign to the matrix exponential or the Cayley parametrizations when use_trivialization=False."
+                "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
+                "use_trivialization=False."
             )
         self.base = _nearest(value.detach())
-        return fb.zeros_like(value)  # type: ignore[attr-defined]
+        return fb.zeros_like(value)
 
 
 def _matrix_exp(a: Any) -> Any:
@@ -191,8 +192,8 @@ def _matrix_exp(a: Any) -> Any:
     x = a * 2.0**-squarings
     term = total = fb.eye(a._a.shape[-1], dtype=a.dtype, device=a.device)
     for k in range(1, 13):
-        term = fb.matmul(term, x) / k  # type: ignore[operator]
-        total = total + term  # type: ignore[operator]
+        term = fb.matmul(term, x) / k
+        total = total + term
     for _ in range(squarings):
         total = fb.matmul(total, total)
     return total
@@ -229,7 +230,8 @@ def orthogonal(
         raise ConstraintError(f"Module '{module}' has no parameter or buffer with name '{name}'")
     if len(weight._a.shape) < 2:
         raise ConstraintError(
-            f"Expected a matrix or batch of matrices. Got a tensor of {len(weight._a.shape)} dimensions ({describe(weight)})."
+            f"Expected a matrix or batch of matrices. Got a tensor of {len(weight._a.shape)} dimensions "
+            f"({describe(weight)})."
         )
     if orthogonal_map is None:
         square = weight._a.shape[-2] == weight._a.shape[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from flambeau.autograd.modes import no_grad
@@ -47,14 +47,12 @@ class ParametrizationList(ModuleList):
             new = original
             for module in reversed(list(self)):
                 if hasattr(module, "right_inverse"):
-                    try:
+                    with suppress(NotImplementedError):
                         new = module.right_inverse(new)
-                    except NotImplementedError:
-                        pass
         self.is_tensor = isinstance(new, Tensor)
         wants = original.requires_grad
         if self.is_tensor:
-            self._keep("original", new, original if new is not original else original, wants)
+            self._keep("original", new, original, wants)
         else:
             self.ntensors = len(new)
             for i, t in enumerate(new):
@@ -80,11 +78,13 @@ class ParametrizationList(ModuleList):
             )
         if made._kind is not original._kind:
             raise ParametrizationError(
-                f"Registering a parametrization may not change the dtype of the tensor, unless `unsafe` flag is enabled. {describe(original)} -> {describe(made)}"
+                f"Registering a parametrization may not change the dtype of the tensor, unless `unsafe` flag "
+                f"is enabled. {describe(original)} -> {describe(made)}"
             )
         if made._a.shape != original._a.shape:
             raise ParametrizationError(
-                f"Registering a parametrization may not change the shape of the tensor, unless `unsafe` flag is enabled. {describe(original)} -> {describe(made)}"
+                f"Registering a parametrization may not change the shape of the tensor, unless `unsafe` flag "
+                f"is enabled. {describe(original)} -> {describe(made)}"
             )
 
     def right_inverse(self, value: Tensor) -> None:
@@ -106,11 +106,11 @@ class ParametrizationList(ModuleList):
         """The parametrized tensor."""
         modules = list(self._modules.values())
         if self.is_tensor:
-            x = modules[0](self.original)
+            x = modules[0](self.original)  # type: ignore[misc]
         else:
-            x = modules[0](*(getattr(self, f"original{i}") for i in range(self.ntensors)))
+            x = modules[0](*(getattr(self, f"original{i}") for i in range(self.ntensors)))  # type: ignore[misc]
         for module in modules[1:]:
-            x = module(x)
+            x = module(x)  # type: ignore[misc]
         return x
 
     def __call__(self) -> Any:
@@ -149,7 +149,8 @@ def _own_class(module: Any) -> None:
 
     def refuse(self: Any) -> Any:
         raise ParametrizationError(
-            "Serialization of parametrized modules is only supported through state_dict(). Hint: save(module.state_dict(), ...)"
+            "Serialization of parametrized modules is only supported through state_dict(). Hint: "
+            "save(module.state_dict(), ...)"
         )
 
     module.__class__ = type(
@@ -168,20 +169,22 @@ def register_parametrization(
     """
     parametrization.train(module.training)
     if is_parametrized(module, tensor_name):
-        listed = module.parametrizations[tensor_name]  # type: ignore[index]
+        listed = module.parametrizations[tensor_name]
         if not unsafe:
             with no_grad():
                 have = getattr(module, tensor_name)
                 made = parametrization(have)
             if made._a.shape != have._a.shape:
                 raise ParametrizationError(
-                    f"Registering a parametrization may not change the shape of the tensor, unless `unsafe` flag is enabled. {describe(have)} -> {describe(made)}"
+                    f"Registering a parametrization may not change the shape of the tensor, unless `unsafe` "
+                    f"flag is enabled. {describe(have)} -> {describe(made)}"
                 )
         listed.append(parametrization)
         return module
     if tensor_name not in module._parameters and tensor_name not in module._buffers:
         raise ParametrizationError(
-            f"Module '{module}' does not have a parameter, a buffer, or a parametrized element with name '{tensor_name}'"
+            f"Module '{module}' does not have a parameter, a buffer, or a parametrized element with name "
+            f"'{tensor_name}'"
         )
     original = getattr(module, tensor_name)
     listed = ParametrizationList([parametrization], original, unsafe)
@@ -189,7 +192,7 @@ def register_parametrization(
     if not is_parametrized(module):
         _own_class(module)
         module.parametrizations = ModuleDict()
-    module.parametrizations[tensor_name] = listed  # type: ignore[index, operator]
+    module.parametrizations[tensor_name] = listed
     setattr(type(module), tensor_name, _property(tensor_name))
     return module
 
@@ -213,10 +216,11 @@ def remove_parametrizations(
         raise ParametrizationError(
             f"Module {module} does not have a parametrization on {tensor_name}"
         )
-    listed: Any = module.parametrizations[tensor_name]  # type: ignore[index]
+    listed: Any = module.parametrizations[tensor_name]
     if not leave_parametrized and not listed.is_tensor:
         raise ParametrizationError(
-            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in terms of a sequence of tensors."
+            "Cannot leave unparametrized (`leave_parametrized=False`) a tensor that is parametrized in terms "
+            "of a sequence of tensors."
         )
     if listed.is_tensor:
         original = listed.original
@@ -230,7 +234,7 @@ def remove_parametrizations(
         wants = any(p.requires_grad for p in listed._parameters.values() if p is not None)
         original = Parameter(value, wants)
     delattr(type(module), tensor_name)
-    del module.parametrizations[tensor_name]  # type: ignore[operator, union-attr]
+    del module.parametrizations[tensor_name]
     if not is_parametrized(module):
         del module.parametrizations
         module.__class__ = type(module).__bases__[0]
@@ -261,7 +265,7 @@ def transfer_parametrizations_and_params(
     for name in [tensor_name] if tensor_name else list(table):
         for parametrization in table[name]:
             register_parametrization(to_module, name, copy.deepcopy(parametrization), unsafe=True)
-        source, target = table[name], to_module.parametrizations[name]  # type: ignore[index]
+        source, target = table[name], to_module.parametrizations[name]
         for key, value in (*source._parameters.items(), *source._buffers.items()):
             getattr(target, key).data = value.detach().clone()
     return to_module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import flambeau as fb
@@ -59,7 +60,7 @@ def invert_permutation(permutation: Any) -> Any:
     """The permutation that undoes another."""
     if permutation is None:
         return None
-    return fb.argsort(permutation)  # type: ignore[attr-defined]
+    return fb.argsort(permutation)
 
 
 def pack_padded_sequence(
@@ -75,7 +76,8 @@ def pack_padded_sequence(
     x = x.transpose(0, 1) if batch_first else x
     if len(given) != x._a.shape[1]:
         raise LengthsError(
-            f"pack_padded_sequence: Expected `len(lengths)` to be equal to batch_size, but got {len(given)} (batch_size={x._a.shape[1]})"
+            f"pack_padded_sequence: Expected `len(lengths)` to be equal to batch_size, but got {len(given)} "
+            f"(batch_size={x._a.shape[1]})"
         )
     order = None
     if not enforce_sorted:
@@ -83,22 +85,25 @@ def pack_padded_sequence(
         given = [given[i] for i in at]
         order = fb.tensor(at, device=x.device)
         x = x.index_select(1, order)
-    if any(a < b for a, b in zip(given, given[1:])):
+    if any(a < b for a, b in pairwise(given)):
         raise LengthsError(
-            "pack_padded_sequence: `lengths` array must be sorted in decreasing order when `enforce_sorted` is True. Hint: pass "
+            "pack_padded_sequence: `lengths` array must be sorted in decreasing order when `enforce_sorted` is "
+            "True. Hint: pass "
             "enforce_sorted=False"
         )
     if given and given[-1] <= 0:
         raise LengthsError(
-            "pack_padded_sequence: Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
+            "pack_padded_sequence: Length of all samples has to be greater than 0, but found an element in "
+            "'lengths' that is <= 0"
         )
     if given and given[0] > x._a.shape[0]:
         raise LengthsError(
-            f"pack_padded_sequence: lengths go up to {given[0]}, but the input has {x._a.shape[0]} steps ({describe(input)})"
+            f"pack_padded_sequence: lengths go up to {given[0]}, but the input has {x._a.shape[0]} steps "
+            f"({describe(input)})"
         )
     sizes = [sum(n > t for n in given) for t in range(given[0] if given else 0)]
     data = fb.cat([x[t, :n] for t, n in enumerate(sizes)])
-    return PackedSequence(data, fb.tensor(sizes, dtype=fb.int64), order, invert_permutation(order))
+    return PackedSequence(data, fb.tensor(sizes, dtype=fb.int64), order, invert_permutation(order))  # type: ignore[attr-defined]
 
 
 def pad_packed_sequence(
@@ -114,12 +119,11 @@ def pad_packed_sequence(
     data, batch_sizes, _, unsorted = sequence
     sizes = batch_sizes.tolist()
     steps, batch = len(sizes), sizes[0]
-    if total_length is not None:
-        if total_length < steps:
-            raise LengthsError(
-                f"Expected total_length to be at least the length of the longest sequence in input, but got "
-                f"total_length={total_length} and max sequence length being {steps}"
-            )
+    if total_length is not None and total_length < steps:
+        raise LengthsError(
+            f"Expected total_length to be at least the length of the longest sequence in input, but got "
+            f"total_length={total_length} and max sequence length being {steps}"
+        )
     rows, start = [], 0
     for n in sizes:
         part = data[start : start + n]
@@ -131,10 +135,10 @@ def pad_packed_sequence(
         (total_length or steps) - steps
     )
     padded = fb.stack(rows)
-    lengths = fb.tensor([sum(n > i for n in sizes) for i in range(batch)], dtype=fb.int64)
+    lengths = fb.tensor([sum(n > i for n in sizes) for i in range(batch)], dtype=fb.int64)  # type: ignore[attr-defined]
     if unsorted is not None:
-        padded, lengths = padded.index_select(1, unsorted), lengths[unsorted.cpu()]  # type: ignore[attr-defined, index]
-    return (padded.transpose(0, 1) if batch_first else padded), lengths  # type: ignore[attr-defined]
+        padded, lengths = padded.index_select(1, unsorted), lengths[unsorted.cpu()]
+    return (padded.transpose(0, 1) if batch_first else padded), lengths
 
 
 def pad_sequence(
@@ -174,7 +178,7 @@ def unpad_sequence(
     padded_sequences: Tensor, lengths: Any, batch_first: bool = False
 ) -> list[Tensor]:
     """The inverse of pad_sequence."""
-    x: Any = padded_sequences if batch_first else padded_sequences.transpose(0, 1)  # type: ignore[attr-defined]
+    x: Any = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     given = lengths.tolist() if isinstance(lengths, Tensor) else lengths
     return [x[i, :n] for i, n in enumerate(given)]
 

@@ -19,7 +19,7 @@ def _slot(module: Module, path: str) -> tuple[dict[str, Any], str]:
     owner = module.get_submodule(prefix)
     for table in (owner._parameters, owner._buffers):
         if name in table:
-            return table, name  # type: ignore[return-value]
+            return table, name
     raise FunctionalCallError(
         f"functional_call: {path!r} is no parameter or buffer of {type(module).__name__}"
     )
@@ -59,7 +59,8 @@ def functional_call(
 ) -> Any:
     """Call a module with its parameters and buffers replaced, for this call, by the given tensors.
 
-    Args: parameters_and_buffers: a mapping of dotted names, or several.  tie_weights: tensors that are shared in the module
+    Args: parameters_and_buffers: a mapping of dotted names, or several.  tie_weights: tensors that are
+    shared in the module
         are replaced together.  strict: all names must be given.
     Raises: FunctionalCallError: names that do not fit.
     """
@@ -74,7 +75,8 @@ def functional_call(
         own = {n for n, _ in module.named_parameters()} | {n for n, _ in module.named_buffers()}
         if own != set(values):
             raise FunctionalCallError(
-                f"functional_call: missing key(s): {sorted(own - set(values))}, unexpected key(s): {sorted(set(values) - own)}"
+                f"functional_call: missing key(s): {sorted(own - set(values))}, unexpected key(s): "
+                f"{sorted(set(values) - own)}"
             )
     if args is None:
         args = ()
