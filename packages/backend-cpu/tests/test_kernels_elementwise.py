@@ -8,7 +8,7 @@ import pytest
 import flambeau as fb
 from flambeau.ops._op import OPS
 from flambeau.testing.samples import INTEGER, samples
-from flambeau_cpu.kernels import TABLE, special
+from flambeau_cpu.kernels import TABLE, activation, special
 from flambeau_cpu.kernels import elementwise as k
 
 ELEMENTWISE = [
@@ -68,6 +68,44 @@ def test_every_size_and_layout(name, shape):
             ]
             np.testing.assert_allclose(np.concatenate(parts), expected, rtol=1e-14)
         break
+
+
+PIECEWISE = {
+    "sigmoid": (),
+    "erf": (),
+    "silu": (),
+    "mish": (),
+    "logsigmoid": (),
+    "hardsigmoid": (),
+    "hardswish": (),
+    "gelu": ("none",),
+    "softplus": (2.0, 3.0),
+    "elu": (1.5, 2.0, 0.5),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*PIECEWISE, "gelu_backward", "silu_backward", "softmax", "log_softmax"]
+)
+def test_large_arrays_are_worked_on_piece_by_piece(name, monkeypatch):
+    kernel, rng = TABLE[name], np.random.default_rng(0)
+    a = rng.normal(size=(50, 30)).astype(np.float32)
+    attrs = PIECEWISE.get(name, ("tanh",) if name == "gelu_backward" else ())
+    arrays = [a, a[::-1].copy()] if name.endswith("_backward") else [a]
+    if "softmax" in name:
+        attrs = (1,)
+    expected = kernel(*arrays, *attrs)
+    for module in (k, special, activation):
+        monkeypatch.setattr(module, "LARGE", 100)
+    monkeypatch.setattr(k, "BLOCK", 64)
+    monkeypatch.setattr(activation, "BLOCK", 64)
+    np.testing.assert_allclose(kernel(*arrays, *attrs), expected, rtol=2e-6)
+    strided = [np.repeat(x, 2, 1)[:, ::2] for x in arrays]
+    np.testing.assert_allclose(kernel(*strided, *attrs), expected, rtol=2e-6)
+    if "softmax" not in name:
+        out = a.copy() if len(arrays) == 1 else np.empty_like(a)
+        kernel(*([out] if len(arrays) == 1 else arrays), *attrs, out=out)
+        np.testing.assert_allclose(out, expected, rtol=2e-6)
 
 
 def test_relu_clips_every_real_dtype():

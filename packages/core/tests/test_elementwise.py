@@ -594,13 +594,3 @@ def test_half_precision_is_rounded_once():
         found = numpy_of(getattr(fb, name)(fb.tensor(x)))
         assert found.dtype == np.float16
         np.testing.assert_allclose(found, wide.astype(np.float16), rtol=1e-3, atol=1e-7)
-
-
-def test_large_arrays_are_worked_on_in_blocks():
-    x = RNG.normal(size=(300_000,)).astype(np.float32)
-    np.testing.assert_allclose(numpy_of(fb.tensor(x).erf()), scalar(math.erf)(x), rtol=4e-7)
-    strided = fb.tensor(np.repeat(x, 2))[::2]
-    np.testing.assert_array_equal(numpy_of(strided.erf()), numpy_of(fb.tensor(x).erf()))
-    y = fb.tensor(x)
-    y.erf_()
-    np.testing.assert_array_equal(numpy_of(y), numpy_of(fb.tensor(x).erf()))

@@ -19,6 +19,7 @@ import pytest
 
 import flambeau as fb
 from flambeau.utils.data import (
+    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -110,7 +111,16 @@ def test_the_same_batches_with_any_workers(options):
 
 
 def test_the_same_batches_where_processes_are_spawned():
-    assert epochs(1, num_workers=1, multiprocessing_context="spawn") == epochs(1)
+    # A spawned process imports the dataset's class anew, so it must not be one of this file's.
+    data = ConcatDataset(
+        [TensorDataset(fb.randn(9, 3), fb.arange(9)), TensorDataset(fb.ones(4, 3), fb.arange(4))]
+    )
+
+    def batches(**options):
+        fb.manual_seed(0)
+        return [[t.tolist() for t in b] for b in DataLoader(data, 4, shuffle=True, **options)]
+
+    assert batches(num_workers=1, multiprocessing_context="spawn") == batches()
 
 
 @pytest.mark.parametrize("options", TWO)

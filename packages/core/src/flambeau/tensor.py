@@ -443,7 +443,7 @@ class Tensor(TensorMethods):
             raise ArgumentError(
                 f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element).__name__}."
             )
-        return bool((self == element).any())  # type: ignore[attr-defined]
+        return bool((self == element).any())
 
     __hash__ = object.__hash__
 

@@ -118,7 +118,7 @@ def _select(c: Array, a: Array, b: Array, integer: np.dtype[Any]) -> Array:
     mask = np.negative(c.view(np.int8)).astype(integer)
     y = np.bitwise_xor(a, b, out=...)
     y = np.bitwise_and(y, mask, out=y if y.shape == mask.shape else ...)
-    return np.bitwise_xor(y, b, out=y)  # type: ignore[no-any-return]
+    return np.bitwise_xor(y, b, out=y)
 
 
 # ---- division

@@ -289,7 +289,7 @@ def masked_fill(a: Array, mask: Array, value: Array, out: Any = ...) -> Array:
             np.putmask(out, mask, value)  # half of copyto's time
         else:
             np.copyto(out, value, where=mask)
-        return out  # type: ignore[no-any-return]
+        return out
     keep = np.subtract(mask.view(np.int8), _ONE).astype(bits)  # -1, all bits set, where a stays
     raw = np.bitwise_and(a.view(bits), keep, out=out if out is ... else out.view(bits))
     put = value.astype(a.dtype, copy=False).view(bits)
@@ -333,7 +333,7 @@ def _into(result: Array, out: Any) -> Array:
     if out is ...:
         return result
     out[...] = result
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def nonzero(a: Array) -> Array:

@@ -74,9 +74,9 @@ def _argsort_rows(a: Array) -> Array:
 def _along_last(fn: Any, a: Array, dim: int) -> Array:
     """fn on contiguous rows, for any axis."""
     if a.ndim == 0:
-        return fn(a.reshape(1)).reshape(())  # type: ignore[no-any-return]
+        return fn(a.reshape(1)).reshape(())
     if dim == a.ndim - 1:
-        return fn(a)  # type: ignore[no-any-return]
+        return fn(a)
     moved = fn(np.ascontiguousarray(a.swapaxes(dim, -1)))
     return np.ascontiguousarray(moved.swapaxes(dim, -1))
 

@@ -327,7 +327,7 @@ def _extreme(ufunc: Any, locate: Any, a: Array, dim: int, keepdim: bool) -> Arra
     last = dim == a.ndim - 1
     short = n <= 512 and a.size > n if last else dim == 0 and n >= 256 and a.size <= 64 * n
     if not short or not a.flags.c_contiguous:
-        return ufunc.reduce(a, axis=dim, keepdims=keepdim, out=...)  # type: ignore[no-any-return]
+        return ufunc.reduce(a, axis=dim, keepdims=keepdim, out=...)
     if not last:
         return _folded(ufunc, a, n).reshape(_shape(a, (0,), keepdim))
     rows = a.reshape(-1, n)
@@ -337,7 +337,7 @@ def _extreme(ufunc: Any, locate: Any, a: Array, dim: int, keepdim: bool) -> Arra
         at = locate(rows, 1)
         at += row_starts(a.size // n, n)
         found = rows.reshape(-1).take(at)
-    return found.reshape(_shape(a, (dim,), True) if keepdim else a.shape[:-1])  # type: ignore[no-any-return]
+    return found.reshape(_shape(a, (dim,), True) if keepdim else a.shape[:-1])
 
 
 def _folded(ufunc: Any, a: Array, n: int) -> Array:
@@ -349,7 +349,7 @@ def _folded(ufunc: Any, a: Array, n: int) -> Array:
     found = ufunc.reduce(part, axis=0)
     if end != n:
         found = ufunc(found, ufunc.reduce(a[end:].reshape(-1, inner), axis=0))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 _ROWS: dict[tuple[int, int], Array] = {}

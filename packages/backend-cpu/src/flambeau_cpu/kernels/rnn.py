@@ -55,18 +55,20 @@ def rnn_layer(
 ) -> tuple[Array, Array, Maybe, tuple[Any, ...]]:
     """One layer over x (T, B, I): output (T, B, H), last h and c (B, H), and what the backward kernel needs."""
     x = x[::-1] if reverse else x
+    if mode == "LSTM":
+        kept = _lstm(x, h0, c0, w_ih, w_hh, _both(b_ih, b_hh))
+        states = kept[0][:, -h0.shape[1] :]
+        last_c = np.ascontiguousarray(kept[2][-1].T)
+        return _out(states[1:], reverse), np.ascontiguousarray(states[-1].T), last_c, kept
     hidden, batch = h0.shape[1], h0.shape[0]
     states = np.empty((x.shape[0] + 1, hidden, batch), x.dtype)
     states[0] = h0.T
-    if mode == "LSTM":
-        kept: tuple[Any, ...] = _lstm(x, states, c0, w_ih, w_hh, _both(b_ih, b_hh))
-    elif mode == "GRU":
-        kept = _gru(x, states, w_ih, w_hh, b_ih, b_hh)
+    if mode == "GRU":
+        kept: tuple[Any, ...] = _gru(x, states, w_ih, w_hh, b_ih, b_hh)
     else:
         _simple(mode, x, states, w_ih, w_hh, _both(b_ih, b_hh))
         kept = ()
-    last_c = np.ascontiguousarray(kept[1][-1].T) if mode == "LSTM" else None
-    return _out(states[1:], reverse), np.ascontiguousarray(states[-1].T), last_c, (states, *kept)
+    return _out(states[1:], reverse), np.ascontiguousarray(states[-1].T), None, (states, *kept)
 
 
 def rnn_layer_backward(
@@ -82,17 +84,16 @@ def rnn_layer_backward(
     needs: tuple[bool, ...],
 ) -> tuple[Maybe, ...]:
     """Gradients of x, h0, c0, w_ih, w_hh, b_ih, b_hh."""
-    states = kept[0]
-    steps, hidden, batch = states.shape[0] - 1, states.shape[1], states.shape[2]
+    steps, batch = x.shape[:2]
+    hidden = w_hh.shape[1]
     if gy is not None:
         gy = np.ascontiguousarray((gy[::-1] if reverse else gy).transpose(0, 2, 1))
     dh = np.zeros((hidden, batch), x.dtype) if gh is None else gh.T.copy()
-    dc = None
     if mode == "LSTM":
         dc = np.zeros((hidden, batch), x.dtype) if gc is None else gc.T.copy()
-        inner, dh, dc = _lstm_back(gy, dh, dc, w_hh, kept)
-        outer = inner
-    elif mode == "GRU":
+        return _lstm_grads(gy, dh, dc, x, w_ih, w_hh, kept, reverse, needs)
+    states = kept[0]
+    if mode == "GRU":
         outer, inner, dh = _gru_back(gy, dh, w_hh, kept)
     else:
         inner, dh = _simple_back(mode, gy, dh, w_hh, states)
@@ -110,15 +111,7 @@ def rnn_layer_backward(
     gb_hh = gb_ih.copy() if inner is outer and gb_ih is not None else None
     if inner is not outer and needs[6]:
         gb_hh = np.add.reduce(flat_inner, 1)
-    return (
-        gx,
-        np.ascontiguousarray(dh.T),
-        None if dc is None else np.ascontiguousarray(dc.T),
-        gw_ih,
-        gw_hh,
-        gb_ih,
-        gb_hh,
-    )
+    return gx, np.ascontiguousarray(dh.T), None, gw_ih, gw_hh, gb_ih, gb_hh
 
 
 # ---- LSTM: gates in the order i, f, g, o
@@ -128,26 +121,29 @@ def _halves(hidden: int, dtype: Any) -> Array:
     return scale
 
 
-def _lstm(
-    x: Array, states: Array, c0: Any, w_ih: Array, w_hh: Array, bias: Maybe
-) -> tuple[Array, Array, Array]:
-    steps, (hidden, batch) = x.shape[0], states.shape[1:]
-    scale = _halves(hidden, x.dtype)
-    recurrent = w_hh * scale
-    p = _projected(x, w_ih * scale, None if bias is None else bias * scale[:, 0])
+def _lstm(x: Array, h0: Array, c0: Any, w_ih: Array, w_hh: Array, bias: Maybe) -> tuple[Array, ...]:
+    """Each step multiplies (input, 1, state) by all weights at once: stack[t] holds them, its last rows being the state."""
+    steps, batch, inputs = x.shape
+    hidden = h0.shape[1]
+    weights = np.empty((4 * hidden, inputs + 1 + hidden), x.dtype)
+    weights[:, :inputs], weights[:, inputs + 1 :] = w_ih, w_hh
+    weights[:, inputs] = 0 if bias is None else bias
+    weights *= _halves(hidden, x.dtype)
+    stack = np.empty((steps + 1, weights.shape[1], batch), x.dtype)
+    stack[:-1, :inputs] = x.transpose(0, 2, 1)
+    stack[:, inputs] = 1
+    stack[0, inputs + 1 :] = h0.T
     half = x.dtype.type(0.5)
     gates = np.empty((steps, 4 * hidden, batch), x.dtype)
     cells = np.empty((steps + 1, hidden, batch), x.dtype)
     bounded = np.empty((steps, hidden, batch), x.dtype)
     cells[0] = c0.T
-    z = np.empty((4 * hidden, batch), x.dtype)
     share = np.empty((hidden, batch), x.dtype)
     two, three = 2 * hidden, 3 * hidden
     for t in range(steps):
         a = gates[t]
-        _dot(recurrent, states[t], out=z)
-        _add(z, p[:, t], out=z)
-        _tanh(z, out=a)
+        _dot(weights, stack[t], out=a)
+        _tanh(a, out=a)
         for part in (a[:two], a[three:]):
             _mul(part, half, out=part)
             _add(part, half, out=part)
@@ -157,8 +153,38 @@ def _lstm(
         _add(c, share, out=c)
         tc = bounded[t]
         _tanh(c, out=tc)
-        _mul(a[three:], tc, out=states[t + 1])
-    return gates, cells, bounded
+        _mul(a[three:], tc, out=stack[t + 1, inputs + 1 :])
+    return stack, gates, cells, bounded
+
+
+def _lstm_grads(
+    gy: Maybe,
+    dh: Array,
+    dc: Array,
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    kept: tuple[Any, ...],
+    reverse: bool,
+    needs: tuple[bool, ...],
+) -> tuple[Maybe, ...]:
+    """Gradients of x, h0, c0, w_ih, w_hh, b_ih, b_hh; one product gives those of all weights."""
+    steps, batch, inputs = x.shape
+    dz, dh, dc = _lstm_back(gy, dh, dc, w_hh, kept)
+    flat = _by_feature(dz)
+    gx = None
+    if needs[0]:
+        gx = _dot(flat.T, w_ih).reshape(steps, batch, inputs)
+        gx = np.ascontiguousarray(gx[::-1]) if reverse else gx
+    gw_ih = gw_hh = gb_ih = gb_hh = None
+    if any(needs[3:]):
+        whole = _dot(flat, _by_feature(kept[0][:-1]).T)
+        gw_ih, gw_hh = (
+            np.ascontiguousarray(whole[:, :inputs]),
+            np.ascontiguousarray(whole[:, inputs + 1 :]),
+        )
+        gb_ih, gb_hh = whole[:, inputs].copy(), whole[:, inputs].copy()
+    return gx, np.ascontiguousarray(dh.T), np.ascontiguousarray(dc.T), gw_ih, gw_hh, gb_ih, gb_hh
 
 
 def _lstm_back(

@@ -65,7 +65,7 @@ class ToCopyBackward0(Node):
         """The gradient in the kind of what was converted."""
         kind = self.edges[0].kind
         if g._kind.dtype.is_complex and not kind.dtype.is_complex:
-            g = g.real  # type: ignore[attr-defined]
+            g = g.real
         return (convert(g, kind),)
 
 

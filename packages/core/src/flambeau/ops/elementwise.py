@@ -125,7 +125,7 @@ def floor_divide(input: Tensor, other: Tensor) -> Tensor:
 
 
 def _nothing(g: Tensor) -> Tensor:
-    return mul(g, 0)  # type: ignore[no-any-return]
+    return mul(g, 0)
 
 
 floor_divide.vjp(input=lambda g: _nothing(g), other=lambda g: _nothing(g))
@@ -163,7 +163,7 @@ remainder.vjp(
 @op(shape=broadcast, dtype="promote", kernel="remainder", swap=True)
 def rremainder(input: Tensor, other: Tensor) -> Tensor:
     """Remainder of other / input."""
-    return remainder(other, input)  # type: ignore[no-any-return]
+    return remainder(other, input)
 
 
 @op(shape=broadcast, dtype="promote")
@@ -777,7 +777,7 @@ def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     y = add(mul(x, coefficients[-1]), coefficients[-2])
     for c in coefficients[-3::-1]:
         y = add(mul(y, x), c)
-    return y  # type: ignore[no-any-return]
+    return y
 
 
 def _erf_double(input: Tensor) -> Tensor:
@@ -789,7 +789,7 @@ def _erf_double(input: Tensor) -> Tensor:
     far = rsub(
         mul(_polynomial(mul(sub(t, 0.525), 1 / 0.275), _ERFC_SCALED), exp(neg(mul(z, z)))), 1
     )
-    return mul(sign(input), where(lt(a, 0.5), near, far))  # type: ignore[no-any-return]
+    return mul(sign(input), where(lt(a, 0.5), near, far))
 
 
 @op(dtype="inexact")

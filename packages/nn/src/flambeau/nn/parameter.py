@@ -95,7 +95,7 @@ class _Uninitialized:
             found = type(self)(
                 requires_grad=self.requires_grad,
                 device=kind.device,
-                dtype=kind.dtype,  # type: ignore[attr-defined]
+                dtype=kind.dtype,
             )  # type: ignore[call-arg]
             memo[id(self)] = found
         return found

@@ -34,7 +34,7 @@ class ScaledDotProductAttentionBackward0(FusedNode):
             v._a,
             kept[0],
             self.attrs[1],
-            needs,  # type: ignore[attr-defined]
+            needs,
         )
         if gmask is not None and gmask.shape != mask._a.shape:
             from flambeau.ops._recover import sum_to
@@ -44,7 +44,7 @@ class ScaledDotProductAttentionBackward0(FusedNode):
 
     def composite(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
         """In differentiable operations."""
-        return _attend(q, k, v, mask, *self.attrs)[0]  # type: ignore[attr-defined]
+        return _attend(q, k, v, mask, *self.attrs)[0]
 
 
 def _attend(

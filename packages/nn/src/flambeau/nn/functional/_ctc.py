@@ -22,7 +22,7 @@ class CtcLossBackward0(FusedNode):
 
     def backward(self, g: Any, inputs: Any, kept: Any, needs: Any) -> Any:
         """By the kernel's own gradient, scaled."""
-        return (self.kind.k["ctc_loss_backward"](g._a, *kept, self.attrs[0]),)  # type: ignore[attr-defined]
+        return (self.kind.k["ctc_loss_backward"](g._a, *kept, self.attrs[0]),)
 
     def again(self, g: Any, inputs: Any) -> Any:
         """Not differentiable twice.

@@ -30,7 +30,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     a: Any = x1.expand(shape)
     b: Any = x2.expand(shape)
     if a.dtype != b.dtype:
-        common = fb.result_type(a, b)  # type: ignore[attr-defined]
+        common = fb.result_type(a, b)
         a, b = a.to(common), b.to(common)
     na, nb = a.norm(2, dim, True), b.norm(2, dim, True)
     return ((a / na.clamp_min(eps)) * (b / nb.clamp_min(eps))).sum(dim)  # type: ignore[no-any-return]

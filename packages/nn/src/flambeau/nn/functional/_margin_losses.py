@@ -150,7 +150,7 @@ def gaussian_nll_loss(
     if reduction not in ("none", "mean", "sum"):
         raise LossArgumentError(f"{reduction} is not valid")
     var = var.clone()
-    with fb.no_grad():  # type: ignore[attr-defined]
+    with fb.no_grad():
         var.clamp_(min=eps)
     loss = 0.5 * (var.log() + (x - target) ** 2 / var)
     if full:

@@ -25,7 +25,7 @@ class NativeLayerNormBackward0(FusedNode):
         """By the kernel; weight and bias come back flat."""
         _, weight, bias = inputs
         xhat, rstd = kept
-        rows, layout, _, centred = self.attrs  # type: ignore[attr-defined]
+        rows, layout, _, centred = self.attrs
         k = self.kind.k
         w = None if weight is None else weight._a
         gx, gw, gb = k["normalize_backward"](g._a, xhat, rstd, w, rows, layout, centred, needs)
@@ -37,7 +37,7 @@ class NativeLayerNormBackward0(FusedNode):
 
     def composite(self, x: Any, weight: Any, bias: Any) -> Any:
         """In differentiable operations."""
-        rows, layout, eps, centred = self.attrs  # type: ignore[attr-defined]
+        rows, layout, eps, centred = self.attrs
         return _normalize_composite(x, weight, bias, rows, layout, eps, centred)
 
 
@@ -133,7 +133,7 @@ def rms_norm(
     """The last axes to unit mean square: x / sqrt(mean(x^2) + eps) * weight. Reference: Zhang, Sennrich 2019."""
     rows, layout = _rows("rms_norm", input, normalized_shape, weight, None)
     if eps is None:
-        eps = fb.finfo(input.dtype).eps  # type: ignore[attr-defined]
+        eps = fb.finfo(input.dtype).eps
     return _normalize(input, weight, None, rows, layout, eps, False)  # type: ignore[no-any-return]
 
 
@@ -180,13 +180,13 @@ class NativeBatchNormBackward0(FusedNode):
         """By the kernel."""
         weight = inputs[1]
         xhat, rstd = kept
-        layout, _ = self.attrs  # type: ignore[attr-defined]
+        layout, _ = self.attrs
         w = None if weight is None else weight._a
         return self.kind.k["batch_norm_backward"](g._a, xhat, rstd, w, layout, needs)
 
     def composite(self, x: Any, weight: Any, bias: Any) -> Any:
         """In differentiable operations."""
-        return _batch_composite(x, weight, bias, *self.attrs)[0]  # type: ignore[attr-defined]
+        return _batch_composite(x, weight, bias, *self.attrs)[0]
 
 
 def _batch_composite(x: Any, weight: Any, bias: Any, layout: Any, eps: float) -> Any:
@@ -279,7 +279,7 @@ def batch_norm(
 def _follow(running: Any, native: Any, momentum: float, factor: float) -> None:
     kernel = running._kind.k["blend_"]
     if kernel is None:
-        with fb.no_grad():  # type: ignore[attr-defined]
+        with fb.no_grad():
             running.mul_(1 - momentum).add_(wrap(native, running._kind) * (momentum * factor))
         return
     kernel(running._a, native, momentum, factor)
@@ -326,7 +326,7 @@ def instance_norm(
             f"instance_norm: Expected more than 1 spatial element when training, got input size {x.shape}"
         )
     if running_mean is not None and running_var is not None:
-        with fb.no_grad():  # type: ignore[attr-defined]
+        with fb.no_grad():
             flat = x.detach().reshape(n, c, inner)
             _follow(running_mean, flat.mean((0, 2))._a, momentum, 1.0)
             _follow(running_var, flat.var(2).mean(0)._a, momentum, 1.0)

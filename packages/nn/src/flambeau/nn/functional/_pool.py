@@ -65,14 +65,14 @@ class MaxPoolWithIndicesBackward0(FusedNode):
 
     def backward(self, g: Any, inputs: Any, kept: Any, needs: Any) -> Any:
         """Every gradient goes to the element that was the maximum."""
-        return (self.kind.k["max_pool_backward"](g._a, inputs[0]._a, kept[0], *self.attrs),)  # type: ignore[attr-defined]
+        return (self.kind.k["max_pool_backward"](g._a, inputs[0]._a, kept[0], *self.attrs),)
 
     def again(self, g: Any, inputs: Any) -> Any:
         """By positions, which is differentiable."""
         shape = inputs[0]._a.shape
-        lead, size = shape[: -len(self.attrs[0])], shape[-len(self.attrs[0]) :]  # type: ignore[attr-defined]
+        lead, size = shape[: -len(self.attrs[0])], shape[-len(self.attrs[0]) :]
         m = g._kind
-        at: Any = wrap(m.k["pool_indices"](inputs[0]._a, self.saved[2][0], *self.attrs), m.int64)  # type: ignore[attr-defined]
+        at: Any = wrap(m.k["pool_indices"](inputs[0]._a, self.saved[2][0], *self.attrs), m.int64)
         zeros: Any = fb.zeros((*lead, math.prod(size)), dtype=g.dtype, device=g.device)
         flat = zeros.scatter_add(len(lead), at.reshape((*lead, -1)), g.reshape((*lead, -1)))
         return (flat.reshape(shape),)

@@ -40,14 +40,14 @@ class RnnLayerBackward0(FusedNode):
 
     def backward(self, g: Any, inputs: Any, kept: Any, needs: Any) -> Any:
         """By the kernel."""
-        mode, reverse = self.attrs  # type: ignore[attr-defined]
+        mode, reverse = self.attrs
         parts = [g[i]._a if i in g else None for i in range(3)]
         x, w_ih, w_hh = inputs[0]._a, inputs[3]._a, inputs[4]._a
         return self.kind.k["rnn_layer_backward"](mode, *parts, x, w_ih, w_hh, kept, reverse, needs)
 
     def composite(self, *inputs: Any) -> Any:
         """Step by step, in differentiable operations."""
-        mode, reverse = self.attrs  # type: ignore[attr-defined]
+        mode, reverse = self.attrs
         x, h, c, *weights = inputs
         return by_steps(mode, x, (h,) if c is None else (h, c), weights, reverse)
 

@@ -76,7 +76,7 @@ def _check_index(op: str, input: Any) -> Any:
 
 
 def _renormalise(weight: Any, index: Any, max_norm: float, norm_type: float) -> None:
-    with fb.no_grad():  # type: ignore[attr-defined]
+    with fb.no_grad():
         rows = index.reshape(-1).unique()
         picked = weight.detach()[rows]
         size = picked.norm(norm_type, 1, keepdim=True)
@@ -234,7 +234,7 @@ def embedding_bag(
             f"input has to be 1D or 2D Tensor, but got Tensor of dimension {len(index._a.shape)}"
         )
     rows: Any = embedding(index, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
-    at = fb.tensor(which, dtype=fb.int64, device=index.device)  # type: ignore[attr-defined]
+    at = fb.tensor(which, dtype=fb.int64, device=index.device)
     if padding_idx is not None:
         keep = index.ne(padding_idx % weight._a.shape[0]).nonzero().reshape(-1)
         rows, at = rows[keep], at[keep]

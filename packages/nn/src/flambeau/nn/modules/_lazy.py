@@ -46,7 +46,7 @@ def _shape_from_state(module: Any, state_dict: Any, prefix: str, *rest: Any) -> 
     for name, t in (*module._parameters.items(), *module._buffers.items()):
         key = prefix + name
         if key in state_dict and t is not None and is_lazy(t) and not is_lazy(state_dict[key]):
-            with fb.no_grad():  # type: ignore[attr-defined]
+            with fb.no_grad():
                 t.materialize(state_dict[key]._a.shape)
 
 
@@ -227,7 +227,7 @@ class _LazyNorm(LazyModuleMixin):
         if track_running_stats:
             self.running_mean = UninitializedBuffer(device=device, dtype=dtype)
             self.running_var = UninitializedBuffer(device=device, dtype=dtype)
-            self.num_batches_tracked = fb.tensor(0, dtype=fb.int64, device=device)  # type: ignore[attr-defined]
+            self.num_batches_tracked = fb.tensor(0, dtype=fb.int64, device=device)
 
     def reset_parameters(self) -> None:
         """Scale 1, shift 0, once the shapes are known."""

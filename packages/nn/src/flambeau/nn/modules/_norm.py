@@ -48,7 +48,7 @@ class _NormBase(Module):
         if track_running_stats:
             self.register_buffer("running_mean", fb.zeros(num_features, device=device, dtype=dtype))
             self.register_buffer("running_var", fb.ones(num_features, device=device, dtype=dtype))
-            self.register_buffer("num_batches_tracked", fb.tensor(0, dtype=fb.int64, device=device))  # type: ignore[attr-defined]
+            self.register_buffer("num_batches_tracked", fb.tensor(0, dtype=fb.int64, device=device))
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)

@@ -103,7 +103,7 @@ def pack_padded_sequence(
         )
     sizes = [sum(n > t for n in given) for t in range(given[0] if given else 0)]
     data = fb.cat([x[t, :n] for t, n in enumerate(sizes)])
-    return PackedSequence(data, fb.tensor(sizes, dtype=fb.int64), order, invert_permutation(order))  # type: ignore[attr-defined]
+    return PackedSequence(data, fb.tensor(sizes, dtype=fb.int64), order, invert_permutation(order))
 
 
 def pad_packed_sequence(
@@ -135,7 +135,7 @@ def pad_packed_sequence(
         (total_length or steps) - steps
     )
     padded = fb.stack(rows)
-    lengths = fb.tensor([sum(n > i for n in sizes) for i in range(batch)], dtype=fb.int64)  # type: ignore[attr-defined]
+    lengths = fb.tensor([sum(n > i for n in sizes) for i in range(batch)], dtype=fb.int64)
     if unsorted is not None:
         padded, lengths = padded.index_select(1, unsorted), lengths[unsorted.cpu()]
     return (padded.transpose(0, 1) if batch_first else padded), lengths
