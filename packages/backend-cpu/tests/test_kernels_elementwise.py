@@ -8,8 +8,7 @@ import pytest
 import flambeau as fb
 from flambeau.ops._op import OPS
 from flambeau.testing.samples import INTEGER, samples
-from flambeau_cpu.kernels import TABLE, activation, special
-from flambeau_cpu.kernels import elementwise as k
+from flambeau_cpu.kernels import TABLE, activation, elementwise as k, special
 
 ELEMENTWISE = [
     n

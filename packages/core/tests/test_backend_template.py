@@ -16,8 +16,7 @@ from flambeau.backend import REQUIRED, registry
 from flambeau.backend.registry import open_device
 from flambeau.errors import DeviceError, ShapeError, UnsupportedOpError
 from flambeau.ops._op import OPS
-from flambeau.testing.samples import INTEGER
-from flambeau.testing.samples import samples as samples_of
+from flambeau.testing.samples import INTEGER, samples as samples_of
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "examples" / "backend-template"
 INSTALLED = any(e.name == "toy" for e in importlib.metadata.entry_points(group="flambeau.backends"))

@@ -113,3 +113,13 @@ def test_parameter_dict():
         p["nope"]
     with pytest.raises(TypeError, match="cannot be used as a key as it is not a string"):
         p[1] = fb.ones(1)
+
+
+def test_a_list_with_a_forward_of_its_own():
+    class Chain(nn.ModuleList):
+        def forward(self, x):
+            for layer in self:
+                x = layer(x)
+            return x
+
+    assert Chain([nn.Identity(), nn.ReLU()])(fb.ones(2)).tolist() == [1, 1]

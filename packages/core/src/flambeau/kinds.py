@@ -44,7 +44,7 @@ _REAL_ONLY = frozenset(
         "lt le gt ge maximum minimum fmax fmin clamp clamp_min clamp_max sign floor ceil trunc "
         "rint floor_divide trunc_divide remainder fmod atan2 hypot copysign signbit relu "
         "threshold_backward gelu mish softplus logsigmoid elu leaky_relu hardtanh hardsigmoid "
-        "hardswish erf erfc erfinv lgamma digamma polygamma nextafter"
+        "hardswish softmax log_softmax erf erfc erfinv lgamma digamma polygamma nextafter"
     ).split()
 )
 

@@ -198,7 +198,8 @@ class Tensor(TensorMethods):
                     "you can only change requires_grad flags of leaf variables. Hint: use detach() for a tensor that "
                     "shares the values without the history"
                 )
-            self._g, self._idle = None, self._g  # with its hooks, and graphs that end there, for a later True
+            # With its hooks, and graphs that end there, for a later True.
+            self._g, self._idle = None, self._g
         return self
 
     @property

@@ -55,8 +55,9 @@ def rnn_layer(
 ) -> tuple[Array, Array, Maybe, tuple[Any, ...]]:
     """One layer over x (T, B, I): output (T, B, H), last h and c (B, H), and what the backward kernel needs."""
     x = x[::-1] if reverse else x
+    kept: tuple[Any, ...]
     if mode == "LSTM":
-        kept = _lstm(x, h0, c0, w_ih, w_hh, _both(b_ih, b_hh))
+        kept: tuple[Any, ...] = _lstm(x, h0, c0, w_ih, w_hh, _both(b_ih, b_hh))
         states = kept[0][:, -h0.shape[1] :]
         last_c = np.ascontiguousarray(kept[2][-1].T)
         return _out(states[1:], reverse), np.ascontiguousarray(states[-1].T), last_c, kept
@@ -64,7 +65,7 @@ def rnn_layer(
     states = np.empty((x.shape[0] + 1, hidden, batch), x.dtype)
     states[0] = h0.T
     if mode == "GRU":
-        kept: tuple[Any, ...] = _gru(x, states, w_ih, w_hh, b_ih, b_hh)
+        kept = _gru(x, states, w_ih, w_hh, b_ih, b_hh)
     else:
         _simple(mode, x, states, w_ih, w_hh, _both(b_ih, b_hh))
         kept = ()
@@ -122,7 +123,7 @@ def _halves(hidden: int, dtype: Any) -> Array:
 
 
 def _lstm(x: Array, h0: Array, c0: Any, w_ih: Array, w_hh: Array, bias: Maybe) -> tuple[Array, ...]:
-    """Each step multiplies (input, 1, state) by all weights at once: stack[t] holds them, its last rows being the state."""
+    """Each step multiplies (input, 1, state) by all weights at once: stack[t] holds them, the state last."""
     steps, batch, inputs = x.shape
     hidden = h0.shape[1]
     weights = np.empty((4 * hidden, inputs + 1 + hidden), x.dtype)

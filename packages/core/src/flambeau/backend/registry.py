@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau._version import __version__
 from flambeau.backend.protocol import PROTOCOL, Backend, Device, DeviceInfo, KernelTable
-from flambeau.device import canonical
-from flambeau.device import device as device_type
+from flambeau.device import canonical, device as device_type
 from flambeau.errors import (
     BackendConflictError,
     BackendError,

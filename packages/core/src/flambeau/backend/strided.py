@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.backend import _adapters, _views
-from flambeau.backend import protocol as _protocol
+from flambeau.backend import _adapters, _views, protocol as _protocol
 from flambeau.backend._kernels import Entry, KernelTable, Layout
 from flambeau.backend._memory import Buffer, MemoryStats, Pool, View
 from flambeau.backend._views import Shape, contiguous_strides, count

@@ -12,8 +12,7 @@ from typing import Any
 from flambeau import random
 from flambeau.backend import registry
 from flambeau.backend.registry import cuda_devices, open_device
-from flambeau.device import canonical
-from flambeau.device import device as _device
+from flambeau.device import canonical, device as _device
 from flambeau.errors import CudaUnavailableError, DeviceError
 
 __all__ = [

@@ -8,8 +8,7 @@ import flambeau.autograd.node as _node
 from flambeau import dtypes
 from flambeau.autograd.node import Grads, Node
 from flambeau.autograd.state import state
-from flambeau.device import canonical
-from flambeau.device import device as device_type
+from flambeau.device import canonical, device as device_type
 from flambeau.dtypes import dtype
 from flambeau.errors import ArgumentError
 from flambeau.kinds import Kind, kind_of
@@ -159,7 +158,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         from flambeau.ops.movement import expand
 
         src = expand(src, self._a.shape)
-    if src._g is not None and state.grad:  # two tensors on one edge would share hooks, and a leaf would stay a leaf
+    # Two tensors on one edge would share hooks, and a leaf would stay a leaf.
+    if src._g is not None and state.grad:
         node, src = CopyBackwards(src._g, src), wrap(src._a, src._kind)
         src._g = node
     store("copy_", self, src)

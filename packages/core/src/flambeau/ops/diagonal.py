@@ -10,8 +10,7 @@ from flambeau import dtypes
 from flambeau.device import canonical
 from flambeau.errors import IndexRangeError, ShapeError
 from flambeau.kinds import kind_of
-from flambeau.ops import elementwise as ew
-from flambeau.ops import positions
+from flambeau.ops import elementwise as ew, positions
 from flambeau.ops._op import inplace_of, op, same
 from flambeau.ops._public import Public
 from flambeau.ops._recover import write_out

@@ -28,8 +28,7 @@ from flambeau.ops.elementwise import (
 from flambeau.ops.extremes import reduce_max
 from flambeau.ops.linalg import matmul
 from flambeau.ops.movement import _expand, _permute, movedim, reshape, transpose, unsqueeze
-from flambeau.ops.reduce import reduce_sum
-from flambeau.ops.reduce import sum as _sum
+from flambeau.ops.reduce import reduce_sum, sum as _sum
 from flambeau.shape import Shape, broadcast_shapes
 from flambeau.tensor import Tensor, describe
 

@@ -7,8 +7,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.autograd.inplace import update
 from flambeau.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
-from flambeau.ops import elementwise as ew
-from flambeau.ops import positions
+from flambeau.ops import elementwise as ew, positions
 from flambeau.ops._public import Public
 from flambeau.ops._recover import write_out
 from flambeau.ops.casting import convert

@@ -9,8 +9,7 @@ from flambeau.autograd.inplace import bump, update
 from flambeau.autograd.state import state
 from flambeau.errors import ArgumentError, DTypeError, ShapeError
 from flambeau.kinds import Kind
-from flambeau.ops import elementwise as ew
-from flambeau.ops import positions, reduce
+from flambeau.ops import elementwise as ew, positions, reduce
 from flambeau.ops._op import broadcast, inplace_of, op, same
 from flambeau.ops._public import Public
 from flambeau.ops._recover import write_out

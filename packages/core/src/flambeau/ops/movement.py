@@ -386,7 +386,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     for s, d in zip(src, dst, strict=True):
         order[d] = s
     if not input._a.shape:
-        return input
+        return _permute(input, ())
     rest = iter(i for i in range(rank) if i not in src)
     return _permute(input, tuple(next(rest) if d < 0 else d for d in order))
 

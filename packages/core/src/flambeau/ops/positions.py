@@ -24,8 +24,7 @@ from flambeau.errors import (
     UnsupportedOpError,
 )
 from flambeau.kinds import Kind
-from flambeau.ops import elementwise as ew
-from flambeau.ops import movement
+from flambeau.ops import elementwise as ew, movement
 from flambeau.ops._op import Primitive, op, same
 from flambeau.ops._recover import sum_to
 from flambeau.ops.casting import convert

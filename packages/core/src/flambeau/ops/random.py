@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
-from flambeau import random as streams
+from flambeau import dtypes, random as streams
 from flambeau.autograd.inplace import check_writable, store
 from flambeau.errors import ArgumentError, DTypeError, ShapeError
 from flambeau.kinds import Kind

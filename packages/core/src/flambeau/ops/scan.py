@@ -13,8 +13,8 @@ from flambeau.ops._pick import picker, results
 from flambeau.ops._public import Public
 from flambeau.ops._recover import write_out
 from flambeau.ops.casting import convert
-from flambeau.ops.elementwise import abs as magnitude
 from flambeau.ops.elementwise import (
+    abs as magnitude,
     add,
     bitwise_or,
     conj_physical,

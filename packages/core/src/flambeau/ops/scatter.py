@@ -8,8 +8,7 @@ from flambeau import dtypes
 from flambeau.autograd.inplace import update
 from flambeau.dtypes import FLOATING
 from flambeau.errors import ArgumentError, DTypeError, ShapeError
-from flambeau.ops import elementwise as ew
-from flambeau.ops import positions
+from flambeau.ops import elementwise as ew, positions
 from flambeau.ops._op import inplace_of
 from flambeau.ops._public import Public
 from flambeau.ops._recover import write_out

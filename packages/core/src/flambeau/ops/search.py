@@ -6,8 +6,7 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.errors import ArgumentError, ShapeError
-from flambeau.ops import elementwise as ew
-from flambeau.ops import positions
+from flambeau.ops import elementwise as ew, positions
 from flambeau.ops._op import op
 from flambeau.ops._public import Public
 from flambeau.ops._recover import result_type, write_out

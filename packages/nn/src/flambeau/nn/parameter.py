@@ -80,9 +80,8 @@ class _Uninitialized:
         """
         raise UninitializedError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
-            "`load_state_dict` "
-            "when trying to load an uninitialized parameter into an initialized module. Hint: call `forward` once to "
-            "initialize the parameters"
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized module. "
+            "Hint: call `forward` once to initialize the parameters"
         )
 
     def __repr__(self) -> str:
@@ -93,7 +92,7 @@ class _Uninitialized:
         if found is None:
             kind = self._kind  # type: ignore[attr-defined]
             found = type(self)(
-                requires_grad=self.requires_grad,
+                requires_grad=self.requires_grad,  # type: ignore[attr-defined]
                 device=kind.device,
                 dtype=kind.dtype,
             )  # type: ignore[call-arg]

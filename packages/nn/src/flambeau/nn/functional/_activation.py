@@ -10,9 +10,7 @@ import flambeau as fb
 from flambeau.autograd.inplace import update
 from flambeau.errors import FlambeauError
 from flambeau.ops import activation as A
-from flambeau.ops.elementwise import relu as _relu
-from flambeau.ops.elementwise import sigmoid as _sigmoid
-from flambeau.ops.elementwise import tanh as _tanh
+from flambeau.ops.elementwise import relu as _relu, sigmoid as _sigmoid, tanh as _tanh
 from flambeau.tensor import Tensor
 
 

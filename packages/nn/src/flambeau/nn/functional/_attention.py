@@ -189,6 +189,35 @@ def _ranks(q: Any, k: Any, v: Any, padding: Any, mask: Any) -> bool:
     return rank == 3
 
 
+def _batched(q: Any, k: Any, v: Any, padding: Any, batched: bool) -> tuple[Any, Any, Any, Any]:
+    if batched:
+        return q, k, v, padding
+    same = k is q and v is q
+    q = q.unsqueeze(1)
+    k, v = (q, q) if same else (k.unsqueeze(1), v.unsqueeze(1))
+    return q, k, v, None if padding is None else padding.unsqueeze(0)
+
+
+def _check_heads(query: Tensor, size: int, expected: int, heads: int) -> None:
+    if size != expected:
+        raise AttentionError(
+            f"was expecting embedding dimension of {expected}, but got {size} ({describe(query)})"
+        )
+    if size % heads:
+        raise AttentionError(f"embed_dim {size} not divisible by num_heads {heads}")
+
+
+def _check_use(k: Any, v: Any, only_hint: bool, separate: bool) -> None:
+    if only_hint:
+        raise AttentionError(
+            "Need attn_mask if specifying the is_causal hint. Hint: Transformer.generate_square_subsequent_mask"
+        )
+    if not separate and k._a.shape != v._a.shape:
+        raise AttentionError(
+            f"key shape {tuple(k._a.shape)} does not match value shape {tuple(v._a.shape)}"
+        )
+
+
 def _project(q: Any, k: Any, v: Any, w: Any, b: Any, separate: Any) -> tuple[Any, Any, Any]:
     size = q._a.shape[-1]
     if separate is not None:
@@ -262,31 +291,11 @@ def multi_head_attention_forward(
 
     Raises: AttentionError: ranks, masks or sizes do not fit.
     """
-    q: Any = query
-    k: Any = key
-    v: Any = value
-    batched = _ranks(q, k, v, key_padding_mask, attn_mask)
-    padding: Any = key_padding_mask
-    if not batched:
-        same = k is q and v is q
-        q = q.unsqueeze(1)
-        k, v = (q, q) if same else (k.unsqueeze(1), v.unsqueeze(1))
-        padding = None if padding is None else padding.unsqueeze(0)
+    batched = _ranks(query, key, value, key_padding_mask, attn_mask)
+    q, k, v, padding = _batched(query, key, value, key_padding_mask, batched)
     length, batch, size = q._a.shape
-    if size != embed_dim_to_check:
-        raise AttentionError(
-            f"was expecting embedding dimension of {embed_dim_to_check}, but got {size} ({describe(query)})"
-        )
-    if size % num_heads:
-        raise AttentionError(f"embed_dim {size} not divisible by num_heads {num_heads}")
-    if is_causal and attn_mask is None:
-        raise AttentionError(
-            "Need attn_mask if specifying the is_causal hint. Hint: Transformer.generate_square_subsequent_mask"
-        )
-    if not use_separate_proj_weight and k._a.shape != v._a.shape:
-        raise AttentionError(
-            f"key shape {tuple(k._a.shape)} does not match value shape {tuple(v._a.shape)}"
-        )
+    _check_heads(query, size, embed_dim_to_check, num_heads)
+    _check_use(k, v, is_causal and attn_mask is None, use_separate_proj_weight)
     padding, mask = _additive("key_padding_mask", padding, q), _additive("attn_mask", attn_mask, q)
     separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
     q, k, v = _project(q, k, v, in_proj_weight, in_proj_bias, separate)
@@ -306,17 +315,22 @@ def multi_head_attention_forward(
     p = dropout_p if training else 0.0
     weights = None
     if need_weights:
-        scores = fb.matmul(q * math.sqrt(1.0 / each), k.transpose(-2, -1))
-        weights = fb.softmax(scores if merged is None else scores + merged, -1)
-        if p:
-            weights = dropout(weights, p, True)
-        y = fb.matmul(weights, v)
+        y, weights = _attend_weighted(q, k, v, merged, p)
         weights = weights.mean(1) if average_attn_weights else weights
         weights = weights if batched else weights.squeeze(0)
     else:
         y = scaled_dot_product_attention(q, k, v, merged, p)
     y = linear(y.permute(2, 0, 1, 3).reshape(length, batch, size), out_proj_weight, out_proj_bias)
     return (y if batched else y.squeeze(1)), weights
+
+
+def _attend_weighted(q: Any, k: Any, v: Any, mask: Any, p: float) -> tuple[Any, Any]:
+    """The result, and the weights of every head as they were applied."""
+    scores = fb.matmul(q * math.sqrt(1.0 / q._a.shape[-1]), k.transpose(-2, -1))
+    weights: Any = fb.softmax(scores if mask is None else scores + mask, -1)
+    if p:
+        weights = dropout(weights, p, True)
+    return fb.matmul(weights, v), weights
 
 
 def _heads(x: Any, static: Any, batch: int, heads: int, each: int) -> Any:

@@ -40,6 +40,23 @@ def _lengths(name: str, given: Any, count: int) -> list[int]:
     return found
 
 
+def _sequences(targets: Any, labels: list[int]) -> list[list[int]]:
+    rows = targets.tolist()
+    shape = targets._a.shape
+    if len(shape) == 1:
+        if sum(labels) > len(rows):
+            raise CtcError(
+                f"ctc_loss: target_lengths add up to {sum(labels)}, but there are {len(rows)} targets"
+            )
+        starts = [sum(labels[:i]) for i in range(len(labels))]
+        return [[int(v) for v in rows[a : a + n]] for a, n in zip(starts, labels)]
+    if max(labels, default=0) > shape[1]:
+        raise CtcError(
+            f"ctc_loss: Expected target_lengths of at most {shape[1]}, but got {max(labels)}"
+        )
+    return [[int(v) for v in row[:n]] for row, n in zip(rows, labels)]
+
+
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,
@@ -59,7 +76,6 @@ def ctc_loss(
     """
     check_reduction("ctc_loss", reduction)
     x: Any = log_probs
-    t: Any = targets
     single = len(x._a.shape) == 2
     if single:
         x = x.unsqueeze(1)
@@ -78,20 +94,7 @@ def ctc_loss(
         raise CtcError(
             f"ctc_loss: Expected input_lengths to have value at most {steps}, but got value {max(inputs)}"
         )
-    rows = t.tolist()
-    if len(t._a.shape) == 1:
-        if sum(labels) > len(rows):
-            raise CtcError(
-                f"ctc_loss: target_lengths add up to {sum(labels)}, but there are {len(rows)} targets"
-            )
-        starts = [sum(labels[:i]) for i in range(batch)]
-        sequences = [[int(v) for v in rows[a : a + n]] for a, n in zip(starts, labels)]
-    else:
-        if max(labels, default=0) > t._a.shape[1]:
-            raise CtcError(
-                f"ctc_loss: Expected target_lengths of at most {t._a.shape[1]}, but got {max(labels)}"
-            )
-        sequences = [[int(v) for v in row[:n]] for row, n in zip(rows, labels)]
+    sequences = _sequences(targets, labels)
     m = x._kind
     if m.k["ctc_loss"] is None:
         raise UnsupportedOpError(

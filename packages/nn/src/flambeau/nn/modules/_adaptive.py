@@ -101,10 +101,24 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 f"{int(t.max())}] were "
                 "found. "
             )
-        everything = self.log_prob(x)
-        output = everything.gather(1, t.unsqueeze(1)).squeeze(1)
+        output = self._of_targets(x, t)
         loss = (-output).mean()
         return _ASMoutput(output if rank else output.squeeze(0), loss)
+
+    def _of_targets(self, x: Any, t: Any) -> Any:
+        """Each row's log-probability of its target: a tail is computed for the rows that need it, if any."""
+        place, inside = t, None
+        for i, (low, high) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
+            rows = ((t >= low) & (t < high)).nonzero().squeeze(1)
+            if not rows.numel():
+                continue
+            here = log_softmax(self.tail[i](x.index_select(0, rows)), 1)
+            found = here.gather(1, (t[rows] - low).unsqueeze(1)).squeeze(1)
+            inside = fb.zeros_like(x[:, 0]) if inside is None else inside
+            inside = inside.index_copy(0, rows, found)
+            place = place.index_fill(0, rows, self.shortlist_size + i)
+        output = log_softmax(self.head(x), 1).gather(1, place.unsqueeze(1)).squeeze(1)
+        return output if inside is None else output + inside
 
     def log_prob(self, input: Tensor) -> Tensor:
         """Log-probabilities of all classes: (N, in_features) -> (N, n_classes)."""

@@ -217,13 +217,6 @@ class ModuleList(_Ordered):
             lines.append(label + text.replace("\n", "\n  "))
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
-    forward = None  # type: ignore[assignment]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(
-            f'Module [{type(self).__name__}] is missing the required "forward" function'
-        )
-
 
 class ModuleDict(Module):
     """A dictionary of modules, all registered.
@@ -368,10 +361,6 @@ class ParameterList(Module):
         """One line for each value."""
         return "\n".join(_entry(i, v) for i, v in enumerate(self))
 
-    def __repr__(self) -> str:
-        extra = self.extra_repr()
-        return f"ParameterList(\n{extra}\n)" if extra else "ParameterList()"
-
 
 class ParameterDict(Module):
     """A dictionary of parameters, all registered; other values are kept as they are."""
@@ -475,7 +464,3 @@ class ParameterDict(Module):
     def extra_repr(self) -> str:
         """One line for each value."""
         return "\n".join(_entry(k, v) for k, v in self.items())
-
-    def __repr__(self) -> str:
-        extra = self.extra_repr()
-        return f"ParameterDict(\n{extra}\n)" if extra else "ParameterDict()"

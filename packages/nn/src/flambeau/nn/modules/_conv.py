@@ -56,14 +56,7 @@ class _ConvNd(Module):
                 f"padding_mode='{padding_mode}'"
             )
         if isinstance(padding, str):
-            if padding not in ("same", "valid"):
-                raise ConvArgumentError(
-                    f"{name}: Invalid padding string {padding!r}, should be one of 'valid', 'same'"
-                )
-            if padding == "same" and any(
-                s != 1 for s in F._tuple("stride", stride, self.dims, name)
-            ):
-                raise ConvArgumentError("padding='same' is not supported for strided convolutions")
+            self._check_padding_name(padding, stride)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = F._tuple("kernel_size", kernel_size, self.dims, name)
         self.stride = F._tuple("stride", stride, self.dims, name)
@@ -85,6 +78,15 @@ class _ConvNd(Module):
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
+
+    def _check_padding_name(self, padding: str, stride: Any) -> None:
+        name = type(self).__name__
+        if padding not in ("same", "valid"):
+            raise ConvArgumentError(
+                f"{name}: Invalid padding string {padding!r}, should be one of 'valid', 'same'"
+            )
+        if padding == "same" and any(s != 1 for s in F._tuple("stride", stride, self.dims, name)):
+            raise ConvArgumentError("padding='same' is not supported for strided convolutions")
 
     def _padding_pairs(self) -> list[int]:
         """Padding as F.pad wants it: last dimension first, left and right."""

@@ -34,7 +34,10 @@ class Conversion:
                         p._grad = fn(grad)
             for name, buffer in self._buffers.items():
                 if buffer is not None:
-                    self._buffers[name] = fn(buffer)
+                    moved: Any = fn(buffer)
+                    if is_lazy(buffer) and not is_lazy(moved):
+                        moved = type(buffer)(device=moved.device, dtype=moved.dtype)
+                    self._buffers[name] = moved
         return self
 
     def to(self: C, *args: Any, **kwargs: Any) -> C:

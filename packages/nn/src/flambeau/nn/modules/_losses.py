@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.nn.functional import _cross_entropy as C
-from flambeau.nn.functional import _losses as F
+from flambeau.nn.functional import _cross_entropy as C, _losses as F
 from flambeau.nn.functional._reduction import legacy
 from flambeau.nn.modules._module import Module
 from flambeau.tensor import Tensor

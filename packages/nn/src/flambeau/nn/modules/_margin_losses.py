@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.nn.functional import _cross_entropy as C
-from flambeau.nn.functional import _ctc
-from flambeau.nn.functional import _margin_losses as F
+from flambeau.nn.functional import _cross_entropy as C, _ctc, _margin_losses as F
 from flambeau.nn.modules._distance import PairwiseDistance
 from flambeau.nn.modules._linear import Linear
 from flambeau.nn.modules._losses import _Loss, _WeightedLoss

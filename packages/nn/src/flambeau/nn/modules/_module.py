@@ -80,9 +80,6 @@ class Module(StateDict, Hooking, Conversion):
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-
     # ---- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._hooked or _hooks.GLOBAL:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.nn.functional import _adaptive_pool as A
-from flambeau.nn.functional import _pool as F
+from flambeau.nn.functional import _adaptive_pool as A, _pool as F
 from flambeau.nn.modules._module import Module
 from flambeau.tensor import Tensor
 
@@ -228,7 +227,10 @@ class _LPPoolNd(Module):
 
     def extra_repr(self) -> str:
         """Arguments."""
-        return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
 
 
 class LPPool1d(_LPPoolNd):

@@ -102,7 +102,7 @@ class ParametrizationList(ModuleList):
                 for i, t in enumerate(value):
                     getattr(self, f"original{i}").data = t.detach()
 
-    def forward(self) -> Any:  # type: ignore[override]
+    def forward(self) -> Any:
         """The parametrized tensor."""
         modules = list(self._modules.values())
         if self.is_tensor:
