@@ -102,7 +102,7 @@ def signature(fn: Any, method: bool, inplace: bool) -> str:
 def published() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Functions, methods and properties by public name, as the families publish them."""
     import flambeau  # noqa: F401
-    from flambeau.ops._attach import FAMILIES, INPLACE, OPERATORS
+    from flambeau.ops._attach import FAMILIES, INPLACE, INPLACE_FUNCTIONS, OPERATORS
     from flambeau.tensor import Tensor
 
     functions: dict[str, Any] = {}
@@ -127,6 +127,7 @@ def published() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         for name in public.inplace.split():
             for n in (name, *others.get(name, ())):
                 methods[n.rstrip("_") + "_"] = getattr(Tensor, n.rstrip("_") + "_")
+    functions.update({name: getattr(Tensor, name) for name in INPLACE_FUNCTIONS})
     for operator in (*OPERATORS, *INPLACE, "rfloordiv", "matmul", "rmatmul", "pos"):
         methods[f"__{operator}__"] = None
     return functions, methods, properties

@@ -144,3 +144,22 @@ def test_errors():
         F.max_unpool2d(x, fb.zeros(1, 1, 4, 4, dtype=fb.int64), 2, output_size=(20, 20))
     with pytest.raises(RuntimeError, match="in module MaxPool2d"):
         nn.MaxPool2d(5)(x)
+
+
+def test_the_first_of_equals_gets_the_gradient():
+    patterns = np.array([[[(i >> b) & 1 for b in range(4)] for i in range(16)]], "f").reshape(
+        1, 16, 2, 2
+    )
+    x = fb.tensor(patterns, requires_grad=True)
+    F.max_pool2d(x, 2).sum().backward()
+    for window, grad in zip(patterns.reshape(16, 4), x.grad.numpy().reshape(16, 4)):
+        assert grad.tolist() == np.eye(4)[window.argmax()].tolist()
+    whole = fb.tensor(rng.integers(0, 3, (2, 3, 8, 6)).astype("f"), requires_grad=True)
+    weight = fb.tensor(rng.normal(size=(2, 3, 4, 3)).astype("f"))
+    (F.max_pool2d(whole, 2) * weight).sum().backward()
+    fast = whole.grad.clone()
+    whole.grad = None
+    _, at = F.max_pool2d(whole, 2, return_indices=True)
+    wanted = np.zeros((2, 3, 48), "f")
+    np.put_along_axis(wanted, at.numpy().reshape(2, 3, -1), weight.numpy().reshape(2, 3, -1), 2)
+    np.testing.assert_array_equal(fast.numpy().reshape(2, 3, 48), wanted)

@@ -134,7 +134,7 @@ def test_spectral_norm():
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
-@pytest.mark.parametrize("kind", [None, "matrix_exp", "householder"])
+@pytest.mark.parametrize("kind", [None, "matrix_exp", "cayley", "householder"])
 def test_orthogonal(shape, kind):
     fb.manual_seed(0)
     layer = parametrizations.orthogonal(nn.Linear(*shape), orthogonal_map=kind)

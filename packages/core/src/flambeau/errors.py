@@ -19,8 +19,8 @@ class DTypeError(FlambeauError, RuntimeError, TypeError):
     """A dtype that an operation does not take, or a cast that would lose a category."""
 
 
-class ArgumentError(FlambeauError, TypeError):
-    """An argument of the wrong Python type."""
+class ArgumentError(FlambeauError, TypeError, ValueError, RuntimeError):
+    """An argument of the wrong type, or a value that no operation of that name takes."""
 
 
 class IndexRangeError(FlambeauError, IndexError, RuntimeError):

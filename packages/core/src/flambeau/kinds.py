@@ -11,10 +11,30 @@ from flambeau.backend.protocol import Device, KernelTable
 from flambeau.backend.registry import open_device, opened
 from flambeau.device import device as device_type
 from flambeau.dtypes import dtype
-from flambeau.errors import UnsupportedDTypeError
+from flambeau.errors import ArgumentError, UnsupportedDTypeError
 
 _WEAK = ({bool}, {bool, int}, {bool, int, float}, {bool, int, float, complex})
 _CACHE_LIMIT = 512
+
+
+_PYTHON_TYPES = {
+    bool: dtypes.bool_,
+    int: dtypes.int64,
+    float: dtypes.float64,
+    complex: dtypes.complex128,
+}
+
+
+def as_dtype(d: Any) -> dtype:
+    """The dtype that `dtype=` asks for: a dtype, or a Python type such as float.
+
+    Raises: ArgumentError: it is neither.
+    """
+    if isinstance(d, dtype):
+        return d
+    if isinstance(d, type) and d in _PYTHON_TYPES:
+        return _PYTHON_TYPES[d]
+    raise ArgumentError(f"dtype must be a flambeau dtype such as flambeau.float32, got {d!r}")
 
 
 class _Constants(dict[Any, Any]):
@@ -110,7 +130,10 @@ class Kind:
 
         Raises: UnsupportedDTypeError: the device has no such dtype.
         """
-        found = self.siblings[d]
+        found = self.siblings.get(d)
+        if found is None:
+            d = as_dtype(d)
+            found = self.siblings[d]
         caps = self.dev.caps
         if d not in caps.compute and d not in caps.storage:
             raise UnsupportedDTypeError(

@@ -127,7 +127,11 @@ class Tensor(TensorMethods):
     def stride(self, dim: int | None = None) -> Any:
         """Steps, in elements, from one index to the next along each dimension."""
         strides: tuple[int, ...] = self._kind.k["strides"](self._a)[0]
-        return strides if dim is None else strides[dim]
+        if dim is None:
+            return strides
+        from flambeau.shape import wrap_dim
+
+        return strides[wrap_dim(dim, len(strides), "stride")]
 
     def storage_offset(self) -> int:
         """Position of the first element in its storage, in elements."""
@@ -456,6 +460,11 @@ class Tensor(TensorMethods):
     def __format__(self, spec: str) -> str:
         if not self._a.shape and self._kind.device.type != "meta":
             return format(self.item(), spec)
+        if spec:
+            raise ArgumentError(
+                f"unsupported format string passed to Tensor.__format__: {spec!r} formats one number, got "
+                f"{describe(self)}. Hint: x.item(), or set_printoptions(precision=...)"
+            )
         return format(repr(self), spec)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -477,10 +486,6 @@ class Tensor(TensorMethods):
         return t
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if not self.is_leaf:
-            raise GradError(
-                f"pickle: only leaves travel, this is the result of {self.grad_fn.name()}. Hint: x.detach()"
-            )
         state_ = (
             type(self),
             host(self),

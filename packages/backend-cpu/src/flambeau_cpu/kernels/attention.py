@@ -9,7 +9,14 @@ import numpy as np
 
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 _add, _mul, _sub, _exp = np.add, np.multiply, np.subtract, np.exp
-_sum, _max = np.add.reduce, np.maximum.reduce
+_max = np.maximum.reduce
+
+
+def _row_sums(a: Array) -> Array:
+    """Sums of the rows, kept as size 1: a product with ones is several times faster than a reduction of short rows."""
+    return np.dot(a.reshape(-1, a.shape[-1]), np.ones(a.shape[-1], a.dtype)).reshape(
+        *a.shape[:-1], 1
+    )
 
 
 def sdpa(
@@ -32,8 +39,8 @@ def sdpa(
         np.copyto(top, 0, where=np.isneginf(top))  # rows that may attend to nothing give 0
     _sub(p, top, out=p)
     _exp(p, out=p)
-    total = _sum(p, -1, keepdims=True)
-    np.divide(p, total, out=p)
+    total = _row_sums(p)
+    _mul(p, np.reciprocal(total), out=p)
     if mask is not None:
         np.copyto(p, 0, where=total == 0)
     return np.matmul(p, v), p
@@ -60,7 +67,7 @@ def sdpa_backward(
         return None, None, gv, None
     ds = np.matmul(g, v.swapaxes(-1, -2))
     _mul(ds, p, out=ds)
-    ds -= _mul(p, _sum(ds, -1, keepdims=True))
+    ds -= _mul(p, _row_sums(ds))
     factor = q.dtype.type(scale)
     gmask = ds.copy() if needs[3] else None
     _mul(ds, factor, out=ds)

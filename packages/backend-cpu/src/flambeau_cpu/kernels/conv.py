@@ -47,10 +47,13 @@ class _Plan:
         )
         self.positions = list(itertools.product(*(range(k) for k in kernel)))
         self.flat = all(s == 1 for s in stride)
-        self.volume = math.prod(self.padded if self.flat else self.out)
+        # Laid out flat, the padding between two rows (or images) serves both, where no window reaches across it.
+        shared = self.flat and all(p <= d * (k - 1) for p, d, k in zip(padding, dilation, kernel))
+        self.laid = tuple(n + p for n, p in zip(size, padding)) if shared else self.padded
+        self.volume = math.prod(self.laid if self.flat else self.out)
         self.interior = tuple(slice(p, p + n) for n, p in zip(size, padding))
         self.valid = tuple(slice(0, n) for n in self.out)
-        rows = [math.prod(self.padded[i + 1 :]) for i in range(len(size))]
+        rows = [math.prod(self.laid[i + 1 :]) for i in range(len(size))]
         self.offsets = [
             sum(k * d * r for k, d, r in zip(p, dilation, rows)) for p in self.positions
         ]
@@ -75,7 +78,7 @@ class _Columns:
 
     def __init__(self, plan: _Plan, channels: int, images: int, dtype: Any) -> None:
         self.plan, self.channels = plan, channels
-        self.buffer = np.zeros((channels, images * math.prod(plan.padded) + plan.tail), dtype)
+        self.buffer = np.zeros((channels, images * math.prod(plan.laid) + plan.tail), dtype)
         self.width = (
             min(images * plan.volume, max(_COLUMNS, 1)) if plan.flat else images * plan.volume
         )
@@ -86,9 +89,13 @@ class _Columns:
         start)).
         """
         plan, m = self.plan, x.shape[0]
-        inside = m * math.prod(plan.padded)
-        padded = self.buffer[:, :inside].reshape(self.channels, m, *plan.padded)
+        inside = m * math.prod(plan.laid)
+        padded = self.buffer[:, :inside].reshape(self.channels, m, *plan.laid)
         padded[(slice(None), slice(None), *plan.interior)] = x.swapaxes(0, 1)
+        if self.buffer.shape[1] > inside + plan.tail:
+            self.buffer[:, inside : inside + plan.tail] = (
+                0  # what an earlier, larger chunk left behind the last image
+            )
         rows = len(plan.positions) * self.channels
         if not plan.flat:
             columns = self.columns[:, :, : m * plan.volume]
@@ -109,7 +116,7 @@ class _Columns:
         plan, m, channels = self.plan, g.shape[0], g.shape[1]
         rows = buffer[:, : m * plan.volume]
         if plan.flat:
-            rows.reshape(channels, m, *plan.padded)[(slice(None), slice(None), *plan.valid)] = (
+            rows.reshape(channels, m, *plan.laid)[(slice(None), slice(None), *plan.valid)] = (
                 g.swapaxes(0, 1)
             )
         else:
@@ -142,7 +149,7 @@ def _forward(x: Array, w: Array, y: Array, bias: Any, plan: _Plan) -> None:
         z = np.empty((many, (b - a) * plan.volume), x.dtype)
         for start, end, columns in scratch.blocks(x[a:b]):
             np.matmul(matrix, columns, out=z[:, start:end])
-        z = z.reshape(many, b - a, *(plan.padded if plan.flat else plan.out))
+        z = z.reshape(many, b - a, *(plan.laid if plan.flat else plan.out))
         z = z.swapaxes(0, 1)[(slice(None), slice(None), *plan.valid)]
         if shift is None:
             y[a:b] = z

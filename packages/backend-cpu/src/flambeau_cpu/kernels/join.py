@@ -34,10 +34,10 @@ def stack(*rest: Any) -> Array:
 
 def flip(a: Array, dims: Shape) -> Array:
     """The order of elements along dims reversed."""
-    key = [_ALL] * a.ndim
+    key: list[Any] = [_ALL] * a.ndim
     for d in dims:
         key[d] = _BACKWARDS
-    return a[tuple(key)].copy("C")
+    return a[(*key, ...)].copy("C")
 
 
 def roll(a: Array, shifts: Shape, dims: Shape) -> Array:

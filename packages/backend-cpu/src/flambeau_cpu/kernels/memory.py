@@ -30,7 +30,10 @@ def fill(shape: Shape, value: Any, d: dtype) -> Array:
     if value == 0 and value.__class__ is int:
         return np.zeros(shape, numpy_dtype)
     out = np.empty(shape, numpy_dtype)
-    out[...] = value
+    try:
+        out[...] = value
+    except OverflowError:  # integers wrap around, as in PyTorch
+        out[...] = np.array(value & ((1 << 8 * d.itemsize) - 1), np.uint64).astype(numpy_dtype)
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import flambeau.autograd.node as _node
 from flambeau.autograd.node import Node, OutputEdge, Storage, freed, stale
@@ -64,12 +65,18 @@ class FunctionCtx(Node):
             now, made = t._version, t
         else:
             native, kind = t
-            made = wrap(native, kind, edge)
+            made = wrap(native, kind, edge and self._edge(t, *edge))
             made._s = storage
             now = made._version
         if now != version:
             raise stale(self, made._a.shape, version, now)
         return made
+
+    def _edge(self, saved: Any, edge: Any, index: int) -> Node:
+        found: Node | None = edge()
+        if found is None:  # the user dropped this output, and its edge with it
+            found = OutputEdge(self, index, saved[0].shape, saved[1])
+        return found
 
     def _keep(self, outputs: list[Tensor]) -> None:
         """Take the saved tensors over, without holding an output: that would be a cycle through this node."""
@@ -80,7 +87,8 @@ class FunctionCtx(Node):
             elif any(t is o for o in outputs):
                 if t._s is None:
                     t._s = Storage()
-                kept.append(((t._a, t._kind), t._s, t._version, t._g))
+                edge = t._g  # this node, or one that leads to it: a strong reference would be a cycle
+                kept.append(((t._a, t._kind), t._s, t._version, edge and (ref(edge), t.output_nr)))
             else:
                 kept.append((t, None, t._version, None))
         self.saved = tuple(kept)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau import _late
 from flambeau.autograd import engine, inplace
+from flambeau.errors import ArgumentError
 from flambeau.ops import casting, elementwise, linalg, movement, reduce
 from flambeau.ops._op import inplace_of
 from flambeau.ops._public import publish
@@ -67,8 +68,6 @@ OPERATORS = {
     "rxor": "bitwise_xor",
     "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
-    "eq": "eq",
-    "ne": "ne",
     "lt": "lt",
     "le": "le",
     "gt": "gt",
@@ -90,6 +89,29 @@ INPLACE = {
 }
 
 
+def _comparison(name: str) -> Any:
+    """`==` or `!=`, which leave what is neither tensor nor number to Python: `x == None` is False."""
+    fn = getattr(elementwise, name)
+
+    def compare(self: Tensor, other: Any) -> Any:
+        try:
+            return fn(self, other)
+        except ArgumentError:
+            return NotImplemented
+
+    compare.__name__ = compare.__qualname__ = f"__{name}__"
+    return compare
+
+
+#: In-place variants that PyTorch offers as functions too: `flambeau.relu_(x)`.
+INPLACE_FUNCTIONS = (
+    "abs_ acos_ acosh_ addmv_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ asin_ asinh_ atan_ atanh_ ceil_ "
+    "clamp_ clamp_max_ clamp_min_ clip_ conj_physical_ cos_ cosh_ deg2rad_ detach_ erf_ erfc_ exp2_ exp_ expm1_ fix_ "
+    "floor_ frac_ gcd_ lcm_ ldexp_ log10_ log1p_ log2_ log_ logit_ nan_to_num_ neg_ negative_ rad2deg_ reciprocal_ "
+    "relu_ round_ rsqrt_ sigmoid_ sin_ sinc_ sinh_ sqrt_ square_ tan_ tanh_ trunc_ xlogy_"
+).split()
+
+
 def attach(namespace: dict[str, Any]) -> None:
     """Fill flambeau's namespace and the Tensor class."""
     for name in FAMILIES:
@@ -97,8 +119,12 @@ def attach(namespace: dict[str, Any]) -> None:
     _late.add, _late.clone, _late.view = elementwise.add, casting.clone, movement.view
     _late.reduce_sum, _late.sum_all = reduce.reduce_sum, reduce.sum_all
     _late.backward, _late.update = engine.backward, inplace.update
+    for name in INPLACE_FUNCTIONS:
+        namespace[name] = getattr(Tensor, name)
     for operator, name in OPERATORS.items():
         setattr(Tensor, f"__{operator}__", getattr(elementwise, name))
+    for name in ("eq", "ne"):
+        setattr(Tensor, f"__{name}__", _comparison(name))
     for operator, name in INPLACE.items():
         setattr(Tensor, f"__{operator}__", inplace_of(getattr(elementwise, name)))
     for name, fn in {

@@ -11,7 +11,7 @@ from flambeau.autograd.state import state
 from flambeau.device import canonical, device as device_type
 from flambeau.dtypes import dtype
 from flambeau.errors import ArgumentError
-from flambeau.kinds import Kind, kind_of
+from flambeau.kinds import Kind, as_dtype, kind_of
 from flambeau.ops._op import Primitive, op
 from flambeau.ops._public import Public
 from flambeau.tensor import Tensor, host, wrap
@@ -106,6 +106,8 @@ def parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype 
     for a in (*args, *(() if other is None else (other,))):
         if isinstance(a, dtype):
             d = a
+        elif isinstance(a, type):
+            d = as_dtype(a)
         elif isinstance(a, Tensor):
             device, d = a._kind.device, a._kind.dtype
         elif isinstance(a, bool):

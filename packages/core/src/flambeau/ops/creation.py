@@ -12,7 +12,7 @@ from flambeau import dtypes
 from flambeau.device import canonical
 from flambeau.dtypes import dtype as dtype_type
 from flambeau.errors import ArgumentError, ShapeError
-from flambeau.kinds import Kind, kind_of
+from flambeau.kinds import Kind, as_dtype, kind_of
 from flambeau.ops._public import Public
 from flambeau.ops.casting import convert
 from flambeau.shape import as_shape, check_sizes
@@ -25,9 +25,7 @@ def _kind(dtype: Any, device: Any, default: dtype_type | None = None) -> Kind:
     if dtype is None:
         dtype = default or dtypes.get_default_dtype()
     elif not isinstance(dtype, dtype_type):
-        raise ArgumentError(
-            f"dtype must be a flambeau dtype such as flambeau.float32, got {dtype!r}"
-        )
+        dtype = as_dtype(dtype)
     return kind_of(canonical(device), dtype)
 
 

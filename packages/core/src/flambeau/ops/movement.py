@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import _late
 from flambeau.dtypes import dtype
-from flambeau.errors import IndexRangeError, ShapeError
+from flambeau.errors import GradError, IndexRangeError, ShapeError
 from flambeau.ops._op import Primitive, op
 from flambeau.ops._public import Public
 from flambeau.shape import Shape, as_shape, infer_size, wrap_dim
@@ -142,6 +142,11 @@ def _as_strided_back(
     from flambeau.ops.creation import arange, zeros
     from flambeau.ops.index_more import index_add
 
+    if not input.is_contiguous():
+        raise GradError(
+            f"as_strided: the gradient needs a contiguous input, as positions refer to memory, got {describe(input)} "
+            f"with strides {input.stride()}. Hint: x.contiguous().as_strided(...)"
+        )
     count = _count(input_shape)
     places = arange(count, device=g.device)
     where = _as_strided(places, size, stride, offset - input.storage_offset())
@@ -217,7 +222,9 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     except ShapeError:
         raise
     except ValueError:  # strides cannot express it
-        return _view(_late.clone(input), wanted)
+        copied = _view(_late.clone(input), wanted)
+        copied._v = None  # nobody else sees the clone, so this is no view of anything
+        return copied
 
 
 def permute(input: Tensor, *dims: Any) -> Tensor:

@@ -153,7 +153,7 @@ class _Orthogonal(Module):
         a = a - a.mT
         eye = fb.eye(n, dtype=a.dtype, device=a.device)
         if self.map == "cayley":
-            q = fb.linalg.solve(eye - a * 0.5, eye + a * 0.5)  # type: ignore[attr-defined]
+            q = fb.matmul(_inverse(eye - a * 0.5), eye + a * 0.5)
         else:
             q = _matrix_exp(a)
         if self.base is not None:
@@ -183,6 +183,21 @@ class _Orthogonal(Module):
             )
         self.base = _nearest(value.detach())
         return fb.zeros_like(value)
+
+
+def _inverse(m: Any) -> Any:
+    """The inverse by Newton's iteration X (2 - M X), from M^T over its norms; for well-conditioned matrices.
+
+    Reference: Ben-Israel, Cohen 1966, "On iterative computation of generalized inverses".
+    """
+    eye = fb.eye(m._a.shape[-1], dtype=m.dtype, device=m.device)
+    size = m.detach().abs()
+    x = m.mT / (size.sum(-1).max() * size.sum(-2).max())
+    for _ in range(60):
+        x = fb.matmul(x, 2 * eye - fb.matmul(m, x))
+        if float((fb.matmul(m, x).detach() - eye).abs().max()) < 1e-6:
+            break
+    return fb.matmul(x, 2 * eye - fb.matmul(m, x))
 
 
 def _matrix_exp(a: Any) -> Any:
