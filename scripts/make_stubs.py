@@ -128,7 +128,7 @@ def published() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
             for n in (name, *others.get(name, ())):
                 methods[n.rstrip("_") + "_"] = getattr(Tensor, n.rstrip("_") + "_")
     functions.update({name: getattr(Tensor, name) for name in INPLACE_FUNCTIONS})
-    for operator in (*OPERATORS, *INPLACE, "rfloordiv", "matmul", "rmatmul", "pos"):
+    for operator in (*OPERATORS, *INPLACE, "eq", "ne", "rfloordiv", "matmul", "rmatmul", "pos"):
         methods[f"__{operator}__"] = None
     return functions, methods, properties
 

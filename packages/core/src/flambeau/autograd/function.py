@@ -87,7 +87,8 @@ class FunctionCtx(Node):
             elif any(t is o for o in outputs):
                 if t._s is None:
                     t._s = Storage()
-                edge = t._g  # this node, or one that leads to it: a strong reference would be a cycle
+                # This node, or one that leads to it: a strong reference would be a cycle.
+                edge = t._g
                 kept.append(((t._a, t._kind), t._s, t._version, edge and (ref(edge), t.output_nr)))
             else:
                 kept.append((t, None, t._version, None))
