@@ -247,3 +247,22 @@ class TestOut:
             fb.mul(fb.ones(2), 2, out=fb.zeros(3))
         with pytest.raises(TypeError, match="out= must be a Tensor, got list"):
             fb.mul(fb.ones(2), 2, out=[1])
+
+
+def test_view_made_without_grad():
+    x = leaf(1.0, 2.0)
+    base = x * 1
+    with fb.no_grad():
+        view = base.narrow(0, 0, 1)
+        view.add_(1)
+    w = leaf(3.0)
+    with pytest.raises(
+        RuntimeError, match="mul_: a view was created in no_grad mode and is being modified"
+    ):
+        view.mul_(w)
+    assert base.tolist() == [2.0, 2.0]
+    plain = fb.zeros(2)
+    with fb.no_grad():
+        part = plain.narrow(0, 0, 1)
+    part.add_(1)
+    assert plain.tolist() == [1.0, 0.0]

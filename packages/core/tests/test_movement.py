@@ -170,3 +170,27 @@ def test_as_strided_knows_where_it_starts_and_ends():
     assert y.stride() == (3, 1)
     with pytest.raises((RuntimeError, ValueError, TypeError)):
         x.as_strided((2, 3), (6, 2), 4)
+
+
+def test_tensors_that_become_their_views():
+    x = fb.arange(6.0).reshape(2, 3)
+    other = x.select(0, 0)
+    assert x.t_() is x
+    assert x.shape == (3, 2)
+    assert x.unsqueeze_(0).shape == (1, 3, 2)
+    assert x.squeeze_(0).transpose_(0, 1).shape == (2, 3)
+    x.mul_(2)
+    assert other.tolist() == [0.0, 2.0, 4.0]
+    y = fb.ones(2, requires_grad=True)
+    z = (y * 3).unsqueeze_(0)
+    z.sum().backward()
+    assert y.grad.tolist() == [3.0, 3.0]
+    with pytest.raises(RuntimeError, match="unsqueeze_: a leaf Variable"):
+        y.unsqueeze_(0)
+
+
+def test_broadcast_tensors():
+    a, b = fb.broadcast_tensors(fb.ones(3, 1), fb.zeros(2))
+    assert a.shape == b.shape == (3, 2)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        fb.broadcast_tensors(fb.ones(3), fb.ones(2))

@@ -73,6 +73,33 @@ class TestInPlace:
         assert y._base is None
         y.detach_()
 
+    @pytest.mark.parametrize(
+        "view",
+        [
+            lambda b: b.t().view(-1)[1:3],
+            lambda b: b[1],
+            lambda b: b.t().reshape(3, 2)[:2],
+            lambda b: b.diagonal(),
+        ],
+    )
+    def test_view_of_a_result_that_does_not_lie_row_by_row(self, view):
+        """The gradient is laid out as the base is, or the same view of it would not exist."""
+        x = fb.arange(6.0, requires_grad=True)
+        b = x.view(2, 3).t() * 1
+        view(b).mul_(3)
+        (b * b).sum().backward()
+        factor = fb.ones(2, 3).t() * 1
+        view(factor).fill_(9.0)
+        assert x.grad.tolist() == (2 * factor.t().reshape(-1) * fb.arange(6.0)).tolist()
+
+    def test_gradient_that_does_not_lie_row_by_row(self):
+        x = fb.arange(4.0, requires_grad=True)
+        base = x.view(2, 2) * 1
+        other, flat = base.t(), base.view(-1)
+        flat.mul_(2)
+        other.sum().backward()
+        assert x.grad.tolist() == [2.0] * 4
+
 
 class TestLeaves:
     def test_leaf_that_was_switched_off_gets_no_gradient(self):
@@ -192,8 +219,19 @@ class TestOperators:
     def test_as_strided_of_strided_memory_refuses_a_gradient(self):
         x = fb.ones(2, 3, requires_grad=True)
         y = x.t().as_strided((2,), (2,))
-        with pytest.raises(fb.errors.GradError, match="the gradient needs a contiguous input"):
+        with pytest.raises(fb.errors.GradError, match="the gradient needs a contiguous input and"):
             y.sum().backward()
+
+    def test_as_strided_beyond_a_view_refuses_a_gradient(self):
+        x = fb.ones(4, requires_grad=True)
+        y = x[0].as_strided((2, 2), (1, 1))
+        with pytest.raises(fb.errors.GradError, match="positions within it"):
+            y.sum().backward()
+
+    def test_ravel_of_strided_memory_is_a_copy(self):
+        x = fb.zeros(2, 3)
+        x[:, 1].ravel().fill_(1)
+        assert x.sum() == 0
 
 
 class TestMemory:

@@ -36,7 +36,8 @@ class Tensor(TensorMethods):
     """
 
     # _a: native array; _kind: dtype and device; _g: tape edge or None; _s: storage, made when memory is first shared,
-    # saved or written; _v: (parent, function, arguments) of a differentiable view.
+    # saved or written; _v: (parent, function, arguments) of a view; function is None if
+    # it was made while no graph was recorded.
     __slots__ = ("__dict__", "__weakref__", "_a", "_g", "_kind", "_s", "_v")
 
     _a: Any

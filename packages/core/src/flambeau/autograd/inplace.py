@@ -41,6 +41,22 @@ def _stands_on_leaf(x: Tensor) -> bool:
     return False
 
 
+def _check_tracked(name: str, x: Tensor, value: Tensor) -> None:
+    """Refuse a history that could not reach the base: x is a view that was made while no graph was recorded.
+
+    Raises: GradError: x is such a view, and value or the base has a history.
+    """
+    t, loose = x, False
+    while t._v is not None:
+        t, fn, _ = t._v
+        loose = loose or fn is None
+    if loose and (value._g is not None or t._g is not None):
+        raise GradError(
+            f"{name}: a view was created in no_grad mode and is being modified inplace with grad mode enabled "
+            f"({describe(x)}). Hint: make the view outside of no_grad(), or the change inside"
+        )
+
+
 def root(x: Tensor) -> Tensor:
     """The tensor at the bottom of a chain of views."""
     while x._v is not None:
@@ -71,11 +87,12 @@ def replay(steps: Steps, base: Tensor) -> Tensor:
 class CopySlices(Node):
     """The base's history after an in-place change through a view of it."""
 
-    __slots__ = ("steps",)
+    __slots__ = ("order", "steps")
 
     def __init__(self, base: Tensor, view: Tensor, value: Tensor) -> None:
         self.edges = (base._g, value._g)
         self.steps = steps_to(view)
+        self.order = None if base.is_contiguous() else _order(base)
         self.saved = ()
         self.hooks = None
         self.shape = base._a.shape
@@ -84,13 +101,26 @@ class CopySlices(Node):
 
     def apply(self, g: Tensor) -> Grads:
         """The base loses the gradient of the overwritten part; the new value gets it."""
+        g = self._laid_out(g)
         base_g, value_g = self.edges
         to_value = None if value_g is None else replay(self.steps, g).clone()
         if base_g is None:
             return None, to_value
-        kept = g.clone()
-        update("zero_", replay(self.steps, kept), lambda part: part * 0, saves=False)
-        return kept, to_value
+        update("zero_", replay(self.steps, g), lambda part: part * 0, saves=False)
+        return g, to_value
+
+    def _laid_out(self, g: Tensor) -> Tensor:
+        """A copy of g whose dimensions lie in memory as the base's, so that the same views exist."""
+        if self.order is None:
+            return g.clone()
+        back = [self.order.index(d) for d in range(len(self.order))]
+        return g.permute(self.order).clone().permute(back)
+
+
+def _order(x: Tensor) -> tuple[int, ...]:
+    """The dimensions of x from the slowest to the fastest."""
+    strides = x.stride()
+    return tuple(sorted(range(len(strides)), key=lambda d: -strides[d]))
 
 
 def _cast_for(name: str, x: Tensor, value: Tensor) -> Tensor:
@@ -135,6 +165,8 @@ def update(name: str, x: Any, compute: Callable[[Tensor], Tensor], *, saves: boo
 
 def store(name: str, x: Tensor, value: Tensor) -> None:
     """Copy value's elements into x's memory, bump the version, and rebase x's history on value's."""
+    if state.grad and x._v is not None:
+        _check_tracked(name, x, value)
     try:
         x._kind.k["copy"](value._a, out=x._a)
     except ValueError as error:

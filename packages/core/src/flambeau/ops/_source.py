@@ -156,7 +156,7 @@ def _storage(record: Op, first: str, attrs: str) -> list[str]:
         f" if _s is None: _s = {first}._s = Storage()",
         " _t._s = _s",
         f" if _rec: _t._v = ({first}, OP_{record.public}.function, {attrs}); _s.track(_t)",
-        " else: _t._v = None",
+        f" else: _t._v = ({first}, None, ())",
     ]
 
 

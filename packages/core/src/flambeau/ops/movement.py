@@ -9,7 +9,7 @@ from flambeau.dtypes import dtype
 from flambeau.errors import GradError, IndexRangeError, ShapeError
 from flambeau.ops._op import Primitive, op
 from flambeau.ops._public import Public
-from flambeau.shape import Shape, as_shape, infer_size, wrap_dim
+from flambeau.shape import Shape, as_shape, broadcast_shapes, infer_size, wrap_dim
 from flambeau.tensor import Tensor, describe, wrap
 
 
@@ -142,14 +142,17 @@ def _as_strided_back(
     from flambeau.ops.creation import arange, zeros
     from flambeau.ops.index_more import index_add
 
-    if not input.is_contiguous():
-        raise GradError(
-            f"as_strided: the gradient needs a contiguous input, as positions refer to memory, got {describe(input)} "
-            f"with strides {input.stride()}. Hint: x.contiguous().as_strided(...)"
-        )
     count = _count(input_shape)
     places = arange(count, device=g.device)
-    where = _as_strided(places, size, stride, offset - input.storage_offset())
+    try:
+        if not input.is_contiguous():
+            raise ValueError("the input is not contiguous")
+        where = _as_strided(places, size, stride, offset - input.storage_offset())
+    except ValueError as error:
+        raise GradError(
+            f"as_strided: the gradient needs a contiguous input and positions within it, got {describe(input)} with "
+            f"strides {input.stride()} ({error}). Hint: x.contiguous().as_strided(...)"
+        ) from error
     flat = zeros(count, dtype=g.dtype, device=g.device)
     return index_add(flat, 0, reshape(where, (-1,)), reshape(g, (-1,))).view(input_shape)
 
@@ -219,8 +222,8 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
         wanted = infer_size(wanted, input.numel(), "reshape")
     try:
         return _view(input, wanted)
-    except ShapeError:
-        raise
+    except ShapeError as error:
+        raise ShapeError(f"reshape{str(error).removeprefix('view')} ({describe(input)})") from None
     except ValueError:  # strides cannot express it
         copied = _view(_late.clone(input), wanted)
         copied._v = None  # nobody else sees the clone, so this is no view of anything
@@ -374,7 +377,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
 
 def ravel(input: Tensor) -> Tensor:
     """All elements in one dimension."""
-    return reshape(input, (-1,))
+    return reshape(input if input.is_contiguous() else _late.clone(input), (-1,))
 
 
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
@@ -480,15 +483,50 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, max(-(-size // chunks), 1), dim)
 
 
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors expanded to their common shape.
+
+    Raises: ShapeError: they do not broadcast.
+    """
+    given = (
+        tuple(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+    )
+    shape = broadcast_shapes(*(t._a.shape for t in given))
+    return tuple(expand(t, tuple(shape)) for t in given)
+
+
+def _reshaping(fn: Any) -> Any:
+    """The variant of a view function that turns the tensor itself into the view."""
+
+    def change(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        from flambeau.autograd.inplace import check_writable
+
+        check_writable(change.__name__, self)
+        before = wrap(self._a, self._kind, self._g)
+        before._s, before._v = self._s, self._v
+        view = fn(before, *args, **kwargs)
+        self._a, self._g, self._s, self._v = view._a, view._g, view._s, view._v
+        return self
+
+    change.__name__ = change.__qualname__ = f"{fn.__name__}_"
+    change.__doc__ = f"In-place version of {fn.__name__}: this tensor becomes the view."
+    return change
+
+
+squeeze_, unsqueeze_, transpose_, t_ = (_reshaping(f) for f in (squeeze, unsqueeze, transpose, t))
+
 PUBLIC = Public(
     both="reshape permute transpose t squeeze unsqueeze flatten unflatten ravel movedim "
     "narrow select unbind split chunk "
     "broadcast_to as_strided",
-    methods="view expand expand_as view_as reshape_as",
+    functions="broadcast_tensors",
+    methods="squeeze_ unsqueeze_ transpose_ t_ view expand expand_as view_as reshape_as",
     properties="T mT",
     aliases={
         "swapaxes": "transpose",
         "swapdims": "transpose",
+        "swapaxes_": "transpose_",
+        "swapdims_": "transpose_",
         "moveaxis": "movedim",
     },
 )
