@@ -13,7 +13,7 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.reuse_venv = "yes"
-# Cheapest first; `bench` and `tests-all` are asked for by name.
+# Cheapest first; `bench`, `parity` and `tests-all` are asked for by name.
 nox.options.sessions = [
     "lint",
     "size",
@@ -177,6 +177,17 @@ def bench(session: nox.Session) -> None:
     """The table of timings beside PyTorch, which is installed in this session only."""
     install(session, *GROUPS["bench"])
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Layers, losses, optimizers and schedulers beside PyTorch's, which is installed in this session only."""
+    install(session, *GROUPS["test"], editable=True)
+    try:
+        session.install("--quiet", *GROUPS["bench"])
+    except nox.command.CommandFailed:
+        session.warn("PyTorch cannot be installed here: every test below is skipped")
+    session.run("pytest", "parity", *session.posargs)
 
 
 @nox.session(reuse_venv=False)

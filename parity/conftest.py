@@ -160,7 +160,7 @@ class Oracle:
         named = inputs.pop() if inputs and isinstance(inputs[-1], dict) else {}
         result = function(*inputs, **named)
         outputs = list(leaves(result))
-        rng = np.random.default_rng(1000)  # not the inputs' seed: those would cancel in normalisations
+        rng = np.random.default_rng(1000)  # cotangents like the inputs cancel in normalisations
         total = None
         for each in outputs:
             weight = np.asarray(rng.standard_normal(tuple(each.shape)))

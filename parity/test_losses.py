@@ -21,7 +21,10 @@ IGNORED = [(N, C), lambda d: d.given(0, 1, 3, 1, 3)]
 CHANCES = [lambda d: d.uniform(0.05, 0.95, N, C), lambda d: d.uniform(0.0, 1.0, N, C)]
 EDGES = [lambda d: d.given(0.0, 1.0, 0.5), lambda d: d.given(1.0, 0.0, 1.0)]
 TRIPLE = [(N, 8), (N, 8), (N, 8)]
-LABELS = [(N, C), lambda d: d.given([1, 2, -1, 0], [-1, 0, 1, 2], [0, 1, 2, 3], [3, -1, 0, 0], [2, 0, -1, 1])]  # fmt: skip
+LABELS = [
+    (N, C),
+    lambda d: d.given([1, 2, -1, 0], [-1, 0, 1, 2], [0, 1, 2, 3], [3, -1, 0, 0], [2, 0, -1, 1]),
+]
 
 #: Constructor arguments of each loss (reduction apart) and its inputs; every case runs with the three reductions.
 CASES: list[tuple[str, str, list[Inputs]]] = [
@@ -58,7 +61,11 @@ CASES: list[tuple[str, str, list[Inputs]]] = [
     ),
     ("BCELoss", "", [CHANCES, EDGES]),
     ("BCELoss", f"weight={WEIGHTS}", [CHANCES]),
-    ("BCEWithLogitsLoss", "", [[(N, C), CHANCES[1]], [(C,), lambda d: d.given(0.0, 1.0, 0.5, 1.0)]]),
+    (
+        "BCEWithLogitsLoss",
+        "",
+        [[(N, C), CHANCES[1]], [(C,), lambda d: d.given(0.0, 1.0, 0.5, 1.0)]],
+    ),
     ("BCEWithLogitsLoss", f"weight={WEIGHTS}, pos_weight=2 * {WEIGHTS}", [[(N, C), CHANCES[1]]]),
     ("KLDivLoss", "", [[(N, C), lambda d: d.chances(N, C)]]),
     ("KLDivLoss", "log_target=True", [PAIR]),

@@ -139,7 +139,9 @@ def test_orthogonal(shape, kind):
     fb.manual_seed(0)
     layer = parametrizations.orthogonal(nn.Linear(*shape), orthogonal_map=kind)
     with fb.no_grad():
-        layer.parametrizations.weight.original.normal_(0, 0.5)
+        original = layer.parametrizations.weight.original
+        # its diagonal holds the reflections' signs
+        original += 0.5 * fb.randn(*original.shape) * (1 - fb.eye(*original.shape))
     m = layer.weight.detach().numpy().astype("d")
     small = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
     np.testing.assert_allclose(small, np.eye(len(small)), atol=1e-5)

@@ -8,10 +8,12 @@ from typing import Any
 
 import flambeau as fb
 from flambeau.autograd.inplace import update
+from flambeau.autograd.state import state
 from flambeau.errors import FlambeauError
+from flambeau.nn.functional._fused import FusedNode, record
 from flambeau.ops import activation as A
 from flambeau.ops.elementwise import relu as _relu, sigmoid as _sigmoid, tanh as _tanh
-from flambeau.tensor import Tensor
+from flambeau.tensor import Tensor, wrap
 
 
 class ActivationArgumentError(FlambeauError, ValueError):
@@ -20,6 +22,20 @@ class ActivationArgumentError(FlambeauError, ValueError):
 
 def _inplace(name: str, input: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
     return update(name + "_", input, fn, saves=True)
+
+
+class GeluBackward0(FusedNode):
+    """Node of gelu whose derivative was computed with it."""
+
+    __slots__ = ()
+
+    def backward(self, g: Any, inputs: Any, kept: Any, needs: Any) -> Any:
+        """By the derivative that was kept."""
+        return (self.kind.k["mul"](g._a, kept[0]),)
+
+    def composite(self, x: Any) -> Any:
+        """In differentiable operations."""
+        return A.gelu(x)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -44,7 +60,13 @@ def tanh(input: Tensor) -> Tensor:
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """input times the normal distribution function of input; approximate: "none" or "tanh"."""
-    return A.gelu(input, approximate=approximate)
+    m = input._kind
+    if approximate != "none" or input._g is None or not state.grad or m.k["gelu_slope"] is None:
+        return A.gelu(input, approximate=approximate)
+    native, slope = m.k["gelu_slope"](input._a)
+    y = wrap(native, m)
+    record(GeluBackward0, y, (input,), (slope,))
+    return y
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:

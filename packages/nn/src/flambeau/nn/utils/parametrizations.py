@@ -162,7 +162,7 @@ class _Orthogonal(Module):
         return q.mT if turn else q
 
     def _reflections(self, x: Any) -> Any:
-        """A product of Householder reflections: columns below the diagonal, with a leading 1."""
+        """A product of Householder reflections: columns below a diagonal of ones; x's diagonal holds the signs."""
         n, k = x._a.shape[-2:]
         q = fb.eye(n, dtype=x.dtype, device=x.device)
         lower = x.tril(-1) + fb.eye(n, k, dtype=x.dtype, device=x.device)
@@ -172,17 +172,38 @@ class _Orthogonal(Module):
                 fb.eye(n, dtype=x.dtype, device=x.device)
                 - 2 * (v @ v.mT) / (v * v).sum(-2, keepdim=True)
             )
-        q = q[..., :k]
+        signs = x.detach().diagonal(dim1=-2, dim2=-1).trunc()
+        q = q[..., :k] * signs.unsqueeze(-2)
         return q if self.base is None else self.base @ q
 
     def right_inverse(self, value: Any) -> Any:
-        if self.base is None:
-            raise NotImplementedError(
-                "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
-                "use_trivialization=False."
+        if self.base is not None:
+            self.base = _nearest(value.detach())
+            # The diagonal is the reflections' signs: with these, what is without reflections is the base.
+            return -fb.eye(*value._a.shape[-2:], dtype=value.dtype, device=value.device).expand(
+                value._a.shape
             )
-        self.base = _nearest(value.detach())
-        return fb.zeros_like(value)
+        if self.map == "householder":
+            return _reflectors(value)
+        raise NotImplementedError(
+            "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
+            "use_trivialization=False."
+        )
+
+
+def _reflectors(value: Any) -> Any:
+    """What `_reflections` makes value of: LAPACK's reflectors under a diagonal of signs."""
+    import numpy as np
+
+    turn = value._a.shape[-2] < value._a.shape[-1]
+    array = (value.mT if turn else value).detach().cpu().numpy().astype(np.float64)
+    packed, scale = np.linalg.qr(array, mode="raw")
+    a = np.swapaxes(packed, -2, -1).copy()
+    k = a.shape[-1]
+    signs = np.sign(a[..., range(k), range(k)])
+    a[..., range(k), range(k)] = np.where(scale == 0, -signs, signs)
+    found = fb.tensor(a, dtype=value.dtype, device=value.device)
+    return found.mT if turn else found
 
 
 def _inverse(m: Any) -> Any:
