@@ -47,7 +47,7 @@ def _softmax_unshifted(p: Array, mask: Array | None, causal: bool) -> None:
     """Moderate scores to their softmax, in place; mask: bool."""
     _exp(p, out=p)
     if causal:
-        _mul(p, _allowed(*p.shape[-2:], p.dtype), out=p)
+        _mul(p, _allowed(p.shape[-2], p.shape[-1], p.dtype), out=p)
     if mask is not None:
         _mul(p, mask, out=p)
     total = _row_sums(p)
@@ -61,7 +61,9 @@ def _softmax(p: Array, mask: Array | None, causal: bool) -> None:
     """Any scores to their softmax, in place."""
     low = p.dtype.type(-np.inf)
     if causal:
-        np.putmask(p, np.broadcast_to(_allowed(*p.shape[-2:], p.dtype) == 0, p.shape), low)
+        np.putmask(
+            p, np.broadcast_to(_allowed(p.shape[-2], p.shape[-1], p.dtype) == 0, p.shape), low
+        )
     if mask is not None:
         if mask.dtype == np.bool_:
             np.putmask(p, np.broadcast_to(~mask, p.shape), low)
@@ -99,13 +101,13 @@ def sdpa_backward(
     if not (needs[0] or needs[1] or needs[3]):
         return None, None, gv, None
     ds = np.matmul(g, v.swapaxes(-1, -2))
-    # p (ds - sum of p ds along the row)
-    ds -= _row_sums(_mul(ds, p))
     _mul(ds, p, out=ds)
-    gmask = ds.copy() if needs[3] else None
+    ds -= _mul(p, _row_sums(ds))
     factor = q.dtype.type(scale)
-    gq = np.matmul(ds, _mul(k, factor)) if needs[0] else None
-    gk = np.matmul(ds.swapaxes(-1, -2), _mul(q, factor)) if needs[1] else None
+    gmask = ds.copy() if needs[3] else None
+    _mul(ds, factor, out=ds)
+    gq = np.matmul(ds, k) if needs[0] else None
+    gk = np.matmul(ds.swapaxes(-1, -2), q) if needs[1] else None
     return gq, gk, gv, gmask
 
 
