@@ -9,9 +9,9 @@ from typing import Any
 
 #: Submodules of core that `import flambeau` need not pay for.
 CORE = (
-    "accelerator", "autograd", "backend", "cuda", "errors", "plugins",
-    "printing", "random", "testing", "types",
-    "utils",
+    "accelerator", "amp", "autograd", "backend", "cuda", "errors", "plugins",
+    "printing", "profiler", "random", "serialization", "testing",
+    "types", "utils",
 )  # fmt: skip
 
 #: Submodule -> the distribution that brings it.
@@ -29,6 +29,14 @@ PACKAGES = {
 
 #: Names at the root that live elsewhere: name -> (module, attribute).
 FORWARDED = {
+    "autocast": ("flambeau.amp", "autocast"),
+    "get_autocast_dtype": ("flambeau.amp._mode", "get_autocast_dtype"),
+    "is_autocast_cache_enabled": ("flambeau.amp._mode", "is_autocast_cache_enabled"),
+    "is_autocast_enabled": ("flambeau.amp._mode", "is_autocast_enabled"),
+    "set_autocast_dtype": ("flambeau.amp._mode", "set_autocast_dtype"),
+    "clear_autocast_cache": ("flambeau.amp._mode", "clear_autocast_cache"),
+    "save": ("flambeau.serialization", "save"),
+    "load": ("flambeau.serialization", "load"),
     "set_printoptions": ("flambeau.printing", "set_printoptions"),
     "conv1d": ("flambeau.nn.functional", "conv1d"),
     "conv2d": ("flambeau.nn.functional", "conv2d"),

@@ -6,6 +6,8 @@ names the operation, the rule that was broken, what came (shape, dtype, device) 
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
+
 
 class FlambeauError(Exception):
     """Base of every exception that flambeau defines."""
@@ -93,3 +95,11 @@ class OutOfMemoryError(BackendError, MemoryError):
 
 class AnomalyError(GradError):
     """Anomaly mode found a gradient that is not a number."""
+
+
+class CheckpointError(FlambeauError, RuntimeError, ValueError):
+    """A file that cannot be read as a checkpoint, or an object that cannot be written as one."""
+
+
+class UnsafeCheckpointError(CheckpointError, UnpicklingError):
+    """A checkpoint that would have to run code of its own to be read."""

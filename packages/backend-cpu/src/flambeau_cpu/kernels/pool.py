@@ -41,7 +41,7 @@ def _padded(
 
 
 def _low(x: Array) -> Any:
-    return -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    return -np.inf if x.dtype.kind in "fV" else np.iinfo(x.dtype).min
 
 
 def max_pool(

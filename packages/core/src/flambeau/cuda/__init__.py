@@ -7,6 +7,7 @@ names; FLAMBEAU_CUDA_ALIAS=opencl:0 names one instead. A device is an int, a nam
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from flambeau import random
@@ -27,6 +28,12 @@ __all__ = [
     "set_device",
     "synchronize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # imported at first use, as most programs have none
+        return importlib.import_module("flambeau.cuda.amp")
+    raise AttributeError(f"module 'flambeau.cuda' has no attribute {name!r}")
 
 
 def is_available() -> bool:
