@@ -59,7 +59,7 @@ class TestBackward:
         v = fb.tensor([1.0, 10.0])
         (x * 1).backward(v)
         x.backward(v)
-        x.grad.zero_() if hasattr(x.grad, "zero_") else x.grad.mul_(0)
+        x.grad.zero_()
         assert v.tolist() == [1.0, 10.0]
 
     def test_vector_needs_a_gradient(self):
@@ -250,7 +250,7 @@ class TestHooks:
         handle.remove()
         handle.remove()
         x.grad = None
-        y.sum().backward() if False else (x * 2).sum().backward()
+        (x * 2).sum().backward()
         assert x.grad.tolist() == [2.0, 2.0]
 
     def test_leaf_hook_and_post_accumulate_hook(self):
