@@ -11,7 +11,6 @@ import numpy as np
 from flambeau import _late, dtypes
 from flambeau._methods import TensorMethods
 from flambeau.autograd.node import AccumulateGrad, OutputEdge, RemovableHandle, Storage, register
-from flambeau.autograd.state import state
 from flambeau.device import device as device_type
 from flambeau.dtypes import dtype
 from flambeau.errors import ArgumentError, DTypeError, GradError, ShapeError
@@ -551,4 +550,4 @@ def describe(value: Any) -> str:
     return repr(value)
 
 
-__all__ = ["TENSORS", "Tensor", "describe", "host", "rebuild", "state", "wrap"]
+__all__ = ["TENSORS", "Tensor", "describe", "host", "rebuild", "wrap"]

@@ -9,6 +9,7 @@ from flambeau.dtypes import dtype
 from flambeau.errors import GradError, IndexRangeError, ShapeError
 from flambeau.ops._op import Primitive, op
 from flambeau.ops._public import Public
+from flambeau.ops._recover import sum_to
 from flambeau.shape import Shape, as_shape, broadcast_shapes, infer_size, wrap_dim
 from flambeau.tensor import Tensor, describe, wrap
 
@@ -78,8 +79,6 @@ def _expand(input: Tensor, shape: Shape) -> Tensor:
 
 
 def _sum_back(g: Tensor, input_shape: Shape) -> Tensor:
-    from flambeau.ops._recover import sum_to
-
     return sum_to(g, input_shape) if g._a.shape != input_shape else g
 
 
