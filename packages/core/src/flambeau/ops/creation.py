@@ -18,6 +18,8 @@ from flambeau.ops.casting import convert
 from flambeau.shape import as_shape, check_sizes
 from flambeau.tensor import Tensor, describe, wrap
 
+_CPU = canonical("cpu")
+
 _NUMBERS = (bool, int, float, complex)
 
 
@@ -184,16 +186,19 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise ArgumentError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    if any(s < 0 for s in ndarray.strides):
+    strides = ndarray.strides
+    if strides and min(strides) < 0:
         raise ShapeError(
             "from_numpy: at least one stride in the given numpy array is negative, and tensors with "
             "negative strides are not "
             "supported. Hint: from_numpy(array.copy())"
         )
-    found = dtypes.from_numpy_dtype(ndarray.dtype)
-    kind = kind_of(canonical("cpu"), found)
-    native = ndarray if ndarray.dtype.isnative else ndarray.astype(found.numpy)
-    return wrap(kind.k["from_host"](native), kind)
+    of = ndarray.dtype
+    found = dtypes.from_numpy_dtype(of)
+    kind = kind_of(_CPU, found)
+    if not of.isnative:
+        ndarray = ndarray.astype(found.numpy)
+    return wrap(kind.k["from_host"](ndarray), kind)
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:

@@ -8,14 +8,29 @@ import time
 from typing import Any
 
 from flambeau.utils.data._seeding import here, install
-from flambeau.utils.data._worker import GRACE, Answer, Pool, Setup, Task, Worker, set_worker_info
+from flambeau.utils.data._turns import Turns, useful
+from flambeau.utils.data._worker import (
+    BATCH,
+    GRACE,
+    Answer,
+    Pool,
+    Setup,
+    Task,
+    Worker,
+    set_worker_info,
+)
 
 _Inbox = queue.SimpleQueue[Task | None]
 _Outbox = queue.SimpleQueue[tuple[int, Answer]]
 
 
 def _run(
-    setup: Setup, worker: int, inbox: _Inbox, outbox: _Outbox, stopped: threading.Event
+    setup: Setup,
+    worker: int,
+    inbox: _Inbox,
+    outbox: _Outbox,
+    stopped: threading.Event,
+    turns: Turns | None,
 ) -> None:
     """The body of a worker thread; it must not know the pool, which stops it when nobody holds the pool any more."""
     install()
@@ -25,7 +40,7 @@ def _run(
     here.state = (info.seed, 0)
     work = Worker(setup, worker, "DataLoader worker thread", keep=True)
     while (task := inbox.get()) is not None and not stopped.is_set():
-        answer = work.answer(task)
+        answer = turns(work.answer, task) if turns and task[0] == BATCH else work.answer(task)
         if answer is not None:
             outbox.put((worker, answer))
 
@@ -37,10 +52,11 @@ class ThreadPool(Pool):
         self._outbox: _Outbox = queue.SimpleQueue()
         self._inboxes: list[_Inbox] = [queue.SimpleQueue() for _ in range(setup.num_workers)]
         self._stopped = threading.Event()
+        turns = Turns(setup.num_workers) if useful(setup.num_workers) else None
         self._threads = [
             threading.Thread(
                 target=_run,
-                args=(setup, i, inbox, self._outbox, self._stopped),
+                args=(setup, i, inbox, self._outbox, self._stopped, turns),
                 name=f"flambeau-loader-{i}",
                 daemon=True,
             )
