@@ -5,6 +5,7 @@ from flambeau.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_de
 from flambeau.autograd.engine import backward, grad
 from flambeau.autograd.function import Function, FunctionCtx, once_differentiable
 from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from flambeau.autograd.guard import nan_guard
 from flambeau.autograd.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "gradgradcheck",
     "inference_mode",
     "is_anomaly_enabled",
+    "nan_guard",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
+from typing import Any
 
 import flambeau.autograd.node as _node
 from flambeau.autograd.engine import ANOMALY
@@ -18,12 +20,31 @@ class _TracedSeq(int):
 
 def _traced_seq() -> _TracedSeq:
     seq = _TracedSeq(_PLAIN())
-    frames = [f for f in traceback.extract_stack()[:-1] if not f.filename.startswith("<flambeau")]
     own = ("/flambeau/ops/", "/flambeau/autograd/", "/flambeau/nn/")
-    while len(frames) > 1 and any(part in frames[-1].filename.replace("\\", "/") for part in own):
-        frames.pop()
-    seq.trace = "".join(traceback.format_list(frames[-6:]))
+    frames = [
+        f
+        for f in traceback.extract_stack()
+        if not f.filename.startswith("<flambeau")
+        and not any(part in f.filename.replace("\\", "/") for part in own)
+    ]
+    seq.trace = "".join(traceback.format_list(frames[-6:])) + module_at(sys._getframe(1))
     return seq
+
+
+def module_at(frame: Any) -> str:
+    """Which module runs in a frame, as error messages say it; nothing if none does."""
+    nn = sys.modules.get("flambeau.nn")
+    code = nn.Module.__call__.__code__ if nn is not None else None
+    running = []
+    while frame is not None:
+        if frame.f_code is code:
+            running.append(frame.f_locals["self"])
+        frame = frame.f_back
+    if not running:
+        return ""
+    inner, outer = running[0], running[-1]
+    path = next((name for name, m in outer.named_modules() if m is inner), "")
+    return f"  in module {path}: {inner._brief()}" if path else f"  in module {inner._brief()}"
 
 
 def is_anomaly_enabled() -> bool:

@@ -172,7 +172,7 @@ def freed(node: Node) -> GradError:
         f"{node.name()}: Trying to backward through the graph a second time: the values saved for it "
         f"were freed by the first "
         "walk. Hint: recompute the loss inside the loop, or call backward(retain_graph=True) the first time"
-        + called_at(node)
+        + (called_at(node) or "; autograd.detect_anomaly() names the line that built it")
     )
 
 

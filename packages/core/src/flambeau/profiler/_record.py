@@ -1,4 +1,4 @@
-"""Writing down what runs: kernels by exchanging the entries of kernel tables, modules and named ranges around them."""
+"""Writing down what runs: kernels by wrapping them, modules and named ranges around them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from threading import get_ident
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
-from flambeau.backend.protocol import Device, KernelTable
-from flambeau.backend.registry import opened
+from flambeau.backend import exchange
+from flambeau.backend.protocol import Device
 from flambeau.errors import FlambeauError
 
 OP, MODULE, RANGE = "op", "module", "range"
@@ -43,8 +43,6 @@ class Recorder:
     def __init__(self, shapes: bool, stack: bool, wait: bool) -> None:
         self.events: list[Event] = []
         self.shapes, self.stack, self.wait = shapes, stack, wait
-        self.swapped: list[tuple[KernelTable, str, Any, Any]] = []
-        self.known: set[int] = set()
         self.module: Any = None
         self.began = self.ended = 0
 
@@ -61,6 +59,7 @@ class Recorder:
                 )
             ACTIVE.append(self)
         try:
+            exchange.add(self._layer)
             self.attach()
         except BaseException:
             self.stop()
@@ -69,29 +68,18 @@ class Recorder:
 
     def attach(self) -> None:
         """Take in the devices and the package nn that were opened and imported by now."""
-        for dev in opened():
-            if id(dev) not in self.known:
-                self.known.add(id(dev))
-                self._swap(dev)
+        exchange.attach()
         if self.module is None:
             module = getattr(sys.modules.get("flambeau.nn"), "Module", None)
             if module is not None:
                 self._watch(module)
 
-    def _swap(self, dev: Device) -> None:
-        table: Any = dev.kernels
-        device = next(t for t, d in _types() if d is dev)
+    def _layer(self, kernel: Any, name: str, device: str, dev: Device) -> Callable[..., Any]:
         wait = dev.synchronize if self.wait and dev.caps.asynchronous else None
-        for name, kernel in list(table.items()):
-            if kernel is not None:
-                label = Label(OP, name, device)
-                timed = (
-                    self._detailed(kernel, label, wait)
-                    if self.shapes or self.stack or wait
-                    else self._timed(kernel, label)
-                )
-                self.swapped.append((table, name, kernel, timed))
-                table[name] = timed
+        label = Label(OP, name, device)
+        if self.shapes or self.stack or wait:
+            return self._detailed(kernel, label, wait)
+        return self._timed(kernel, label)
 
     def _timed(self, kernel: Any, label: Label) -> Callable[..., Any]:
         add = self.events.append
@@ -143,26 +131,15 @@ class Recorder:
     def stop(self) -> None:
         """End, and put every kernel back."""
         self.ended = perf_counter_ns()
-        for table, name, kernel, timed in self.swapped:
-            if table.get(name) is timed:  # else someone else exchanged it, and puts it back
-                table[name] = kernel
+        exchange.remove(self._layer)
         if self.module is not None:
             module, plain, call = self.module
             if module.__call__ is call:
                 module.__call__ = plain
-        self.swapped, self.module = [], None
-        self.known.clear()
+        self.module = None
         with _lock:
             if self in ACTIVE:
                 ACTIVE.remove(self)
-
-
-def _types() -> list[tuple[str, Device]]:
-    from flambeau.kinds import _kinds
-
-    known = [(d.type, next(iter(kinds.values())).dev) for d, kinds in _kinds.items()]
-    seen = [dev for _, dev in known]
-    return known + [(dev.info.kind, dev) for dev in opened() if dev not in seen]
 
 
 def _shape(x: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 _FIRST, _LAST = 16, 1024
 #: What the other way must save before it is taken.
 _GAIN = 0.9
-#: Seconds, and batches' durations, that a thread waits for its turn: a dataset may make its threads wait for one another.
+#: Seconds, and batches' durations, that a thread waits for its turn: its dataset may make one wait for another.
 _PATIENCE = (0.2, 4.0)
 
 
