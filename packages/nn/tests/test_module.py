@@ -9,6 +9,7 @@ import pytest
 
 import flambeau as fb
 from flambeau import nn
+from flambeau._live import name_of
 
 
 class Net(nn.Module):
@@ -300,3 +301,13 @@ def test_uninitialized_parameter():
     assert type(p) is nn.Parameter
     assert p.shape == (2, 3)
     assert p.requires_grad
+
+
+def test_errors_call_parameters_by_name():
+    m = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    with pytest.raises(
+        RuntimeError,
+        match=r"add_: a leaf Variable .* \(Linear\(3->2\)\.bias, \(2,\) float32 cpu\)\. Hint: wrap",
+    ):
+        m[0].bias.add_(1)
+    assert name_of(m[1].running_mean) == "BatchNorm1d(2).running_mean"

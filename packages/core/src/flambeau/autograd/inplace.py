@@ -21,8 +21,12 @@ def check_writable(name: str, x: Tensor) -> None:
     if not state.grad:
         return
     if isinstance(x._g, AccumulateGrad):
+        from flambeau._live import name_of
+
+        known = name_of(x)
         raise GradError(
-            f"{name}: a leaf Variable that requires grad is being used in an in-place operation ({describe(x)}). "
+            f"{name}: a leaf Variable that requires grad is being used in an in-place operation "
+            f"({f'{known}, ' if known else ''}{describe(x)}). "
             "Hint: wrap the update in `with no_grad():`, or compute a new tensor instead"
         )
     if x._v is not None and _stands_on_leaf(x):

@@ -150,7 +150,7 @@ class Pool:
         if limit and size > limit:
             self.ooms += 1
             raise OutOfMemoryError(
-                f"{self._where()}: one block holds at most {_human(limit)}, asked for {_human(nbytes)}"
+                f"{self._where()}: one block holds at most {human(limit)}, asked for {human(nbytes)}"
             )
         try:
             block = self.dev.alloc(size)
@@ -162,8 +162,8 @@ class Pool:
                 block = self.dev.alloc(size)
             except MemoryError as error:
                 raise OutOfMemoryError(
-                    f"{self._where()}: no room for {_human(nbytes)}; {_human(self.allocated)} in use, peak "
-                    f"{_human(self.peak_allocated)}, of {_human(self.dev.caps.total_mem)} ({error}). "
+                    f"{self._where()}: no room for {human(nbytes)}; {human(self.allocated)} in use, peak "
+                    f"{human(self.peak_allocated)}, of {human(self.dev.caps.total_mem)} ({error}). "
                     "Hint: smaller batches, or `del` what is not needed any more"
                 ) from error
         self.allocations += 1
@@ -185,6 +185,12 @@ class Pool:
                     self.dev.free(block)
             self.idle.clear()
 
+    def reset_peaks(self) -> None:
+        """Start the peaks again from this moment."""
+        with self.lock:
+            self._drain()
+            self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+
     def stats(self) -> MemoryStats:
         """The figures of this moment."""
         with self.lock:
@@ -199,7 +205,8 @@ class Pool:
             )
 
 
-def _human(nbytes: int) -> str:
+def human(nbytes: int) -> str:
+    """A number of bytes for people: 1.5 KiB."""
     size = float(nbytes)
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:

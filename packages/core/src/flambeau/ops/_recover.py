@@ -220,6 +220,10 @@ def explain(
     error: Exception, op: Op, operands: tuple[Any, ...], attrs: tuple[Any, ...]
 ) -> Exception:
     """The error that tells the user what rule the operands broke."""
+    if isinstance(error, MemoryError):
+        from flambeau._live import out_of_memory
+
+        return out_of_memory(op.label, operands[op.lead]._kind.device, error)
     if isinstance(error, FlambeauError):
         return error
     first = next(v for v in operands if isinstance(v, Tensor))

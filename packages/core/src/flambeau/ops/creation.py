@@ -235,7 +235,16 @@ def full(
         fill_value = fill_value.item()
     kind = _kind(dtype, device, dtypes.of_scalar(fill_value))
     shape = check_sizes(as_shape((size,), "full"), "full")
-    return _finish(kind.k["fill"](shape, fill_value, kind.dtype), kind, requires_grad, out)
+    return _finish(_fill("full", shape, fill_value, kind), kind, requires_grad, out)
+
+
+def _fill(name: str, shape: Any, value: Any, kind: Kind) -> Any:
+    try:
+        return kind.k["fill"](shape, value, kind.dtype)
+    except MemoryError as error:
+        from flambeau._live import out_of_memory
+
+        raise out_of_memory(name, kind.device, error) from None
 
 
 def _filled(name: str, value: int, doc: str) -> Any:
@@ -250,12 +259,8 @@ def _filled(name: str, value: int, doc: str) -> Any:
         memory_format: Any = None,
     ) -> Tensor:
         kind = _kind(dtype, device)
-        return _finish(
-            kind.k["fill"](check_sizes(as_shape(size, name), name), value, kind.dtype),
-            kind,
-            requires_grad,
-            out,
-        )
+        shape = check_sizes(as_shape(size, name), name)
+        return _finish(_fill(name, shape, value, kind), kind, requires_grad, out)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = doc
