@@ -5,6 +5,7 @@ None of our packages is looked up anywhere: every session installs them from thi
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.reuse_venv = "yes"
-# Cheapest first; `bench`, `parity` and `tests-all` are asked for by name.
+# Cheapest first; `bench`, `fuzz`, `parity` and `tests-all` are asked for by name.
 nox.options.sessions = [
     "lint",
     "size",
@@ -177,6 +178,15 @@ def bench(session: nox.Session) -> None:
     """The table of timings beside PyTorch, which is installed in this session only."""
     install(session, *GROUPS["bench"])
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The readers of checkpoints meet 100,000 damaged files (FLAMBEAU_FUZZ_FILES), the writers 200 kills."""
+    install(session, *GROUPS["test"], editable=True)
+    tests = [f"packages/core/tests/test_{name}.py" for name in ("checkpoint_fuzz", "atomic")]
+    files = {"FLAMBEAU_FUZZ_FILES": os.environ.get("FLAMBEAU_FUZZ_FILES", "100000")}
+    session.run("pytest", "-q", "-s", *tests, *session.posargs, env=files)
 
 
 @nox.session

@@ -2,9 +2,24 @@
 
 from typing import Any
 
-from flambeau.serialization._io import load, save
+from flambeau.serialization._io import get_unsafe_globals_in_checkpoint, load, save
+from flambeau.serialization._safe import (
+    add_safe_globals,
+    clear_safe_globals,
+    get_safe_globals,
+    safe_globals,
+)
 
-__all__ = ["load", "save", "safetensors"]
+__all__ = [
+    "add_safe_globals",
+    "clear_safe_globals",
+    "get_safe_globals",
+    "get_unsafe_globals_in_checkpoint",
+    "load",
+    "safe_globals",
+    "safetensors",
+    "save",
+]
 
 
 def __getattr__(name: str) -> Any:

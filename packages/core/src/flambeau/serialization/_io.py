@@ -8,13 +8,15 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.errors import ArgumentError, CheckpointError
-from flambeau.serialization._atomic import replacing
+from flambeau._atomic import replacing
+from flambeau.errors import ArgumentError, CheckpointError, UnsafeCheckpointError
+from flambeau.serialization._check import check_result
+from flambeau.serialization._files import check_folder, other_archive, other_file
 from flambeau.serialization._legacy import START, load_legacy, storage_id
 from flambeau.serialization._pickle import dump
 from flambeau.serialization._source import Bytes, Source
 from flambeau.serialization._tensors import Rebuilder, Storage
-from flambeau.serialization._unpickle import FREE, Interpreter, check_result
+from flambeau.serialization._unpickle import ANYTHING, FREE, Interpreter, Pending
 from flambeau.serialization._unsafe import load_unsafe
 from flambeau.serialization._zip import ALIGNMENT, ZipReader, ZipWriter
 
@@ -51,14 +53,21 @@ def save(
     if not _use_new_zipfile_serialization:
         raise ArgumentError("save: the layout of PyTorch before 1.6 can be read and not written")
     if isinstance(f, str | os.PathLike):
+        check_folder("save", f)
         with replacing(f) as file:
             _write(obj, file, pickle_protocol)
-    elif hasattr(f, "write") and not isinstance(f, io.TextIOBase):
-        _write(obj, f, pickle_protocol)
-    else:
+        return
+    if not hasattr(f, "write") or isinstance(f, io.TextIOBase):
+        hint = ". Hint: open(path, 'wb')" if hasattr(f, "write") else ""
+        hint = ". Hint: save(obj, path)" if isinstance(obj, str | os.PathLike) else hint
         raise ArgumentError(
-            f"save: f must be a path or a file open for writing bytes, got {type(f).__name__}"
+            f"save: f must be a path or a file open for writing bytes, got {type(f).__name__}{hint}"
         )
+    if getattr(f, "closed", False) is True:
+        raise ArgumentError("save: f is closed. Hint: save inside the with block")
+    if isinstance(f, io.IOBase) and not f.writable():
+        raise ArgumentError("save: f is not open for writing. Hint: open(path, 'wb')")
+    _write(obj, f, pickle_protocol)
 
 
 def _write(obj: Any, file: Any, protocol: int) -> None:
@@ -91,6 +100,9 @@ def load(
 ) -> Any:
     """Read what `save` or PyTorch's `torch.save` wrote, without running any code of the file's.
 
+    Tensors, numbers, text, dates, paths, NumPy arrays, `argparse.Namespace`, and containers of them are read; other
+    classes after `flambeau.serialization.add_safe_globals`.
+
     Args: f: a path, or a binary file open for reading.
         map_location: where tensors go: a device, a dict from old to new device names, or a function of (storage,
             location); None: where they were.
@@ -100,6 +112,7 @@ def load(
         verify: compare checksums.  encoding: of text that Python 2 wrote.
     Raises: CheckpointError: the file is damaged, or has tensors of a device that is not here.
         UnsafeCheckpointError: it needs code to be run; the message names it.  OSError: the file cannot be opened.
+        ArgumentError: f is closed, open for writing or as text, or cannot seek.
     """
     if pickle_module is not None and pickle_module is not pickle:
         raise ArgumentError(
@@ -114,26 +127,7 @@ def load(
             return load_legacy(
                 source, rebuilder, encoding, _runner(rebuilder, encoding) if unsafe else None
             )
-        raise CheckpointError(f"load: {_what(head, source.size)}")
-
-
-def _what(head: bytes, size: int) -> str:
-    """Why a file is no checkpoint."""
-    if not size:
-        return "the file is empty. Hint: was the program that wrote it stopped?"
-    if head[257:262] == b"ustar":
-        return (
-            "a tar archive of PyTorch 0.1 cannot be read. Hint: load and save it with PyTorch first"
-        )
-    if head[8:9] == b"{":
-        return "this looks like a safetensors file. Hint: flambeau.serialization.safetensors.load_file(path)"
-    if head.startswith(b"version https://git-lfs"):
-        return "this is a Git LFS pointer, not the file itself. Hint: git lfs pull"
-    if head.lstrip()[:1] == b"<":
-        return "this is a web page. Hint: the download got an error page instead of the file"
-    if head[:1] == b"\x80":
-        return "a plain pickle, not a checkpoint. Hint: pickle.load, if you trust whoever wrote it"
-    return f"not a checkpoint: it starts with {head[:8]!r} and is neither a zip archive nor an old PyTorch file"
+        raise CheckpointError(f"load: {other_file(head, source.size)}")
 
 
 def _runner(rebuilder: Rebuilder, encoding: str) -> Callable[[bytes, int, Any], Any]:
@@ -156,6 +150,33 @@ def _load_zip(
             check_result(value)
         archive.finish()
         return value
+
+
+def get_unsafe_globals_in_checkpoint(f: Any) -> list[str]:
+    """The classes and functions that a checkpoint needs beyond what `load` knows to be harmless, as "module.name".
+
+    Args: f: a path, or a binary file open for reading.
+    Raises: CheckpointError: the file is damaged, or older than PyTorch 1.6.
+    """
+    rebuilder, found = Rebuilder("meta"), []
+
+    def note(module: str, name: str) -> Any:
+        try:
+            rebuilder.find(module, name)
+        except UnsafeCheckpointError:
+            found.append(f"{module}.{name}")
+        return ANYTHING
+
+    with Source(f) as source:
+        head = source.bytes_at(0, min(source.size, 512))
+        if head[:4] != b"PK\3\4":
+            raise CheckpointError(
+                f"get_unsafe_globals_in_checkpoint: needs a zip archive; {other_file(head, source.size)}"
+            )
+        with ZipReader(source) as archive:
+            code = archive.read(f"{_folder(archive)}/data.pkl").tobytes()
+    Interpreter(code, note, lambda pid: Pending(), 0, FREE + 10 * len(code)).run()
+    return found
 
 
 class _Storages:
@@ -190,6 +211,7 @@ def _folder(archive: ZipReader) -> str:
     if len(found) != 1:
         raise CheckpointError(
             f"load: a zip archive with {len(found)} entries '*/data.pkl', where a checkpoint has one"
+            f"{other_archive(list(archive.entries)) if not found else ''}"
         )
     if f"{found[0]}/constants.pkl" in archive.entries:
         raise CheckpointError(

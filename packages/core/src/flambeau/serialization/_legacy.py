@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.errors import CheckpointError
+from flambeau.errors import CheckpointError, UnsafeCheckpointError
+from flambeau.serialization._check import check_result
 from flambeau.serialization._source import Bytes, Source
 from flambeau.serialization._tensors import Rebuilder, Storage, StorageType
 from flambeau.serialization._unpickle import (
+    ANYTHING,
     FREE,
-    Allowed,
     Interpreter,
     Pending,
-    check_result,
     short,
 )
 
@@ -82,18 +82,17 @@ def load_legacy(
 
     found: dict[str, Key] = {}
 
-    def note(pid: Any) -> Any:
-        if isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) > 1:
-            return pid[1]
-        parts = storage_id(pid)
-        if found.setdefault(parts[1], parts) != parts and found[parts[1]][3] != parts[3]:
-            raise CheckpointError(f"load: two sizes for storage {parts[1]!r}")
-        return Pending()
-
-    scan = Interpreter(data, lambda m, n: _scanned(rebuilder, m, n), note, at, room, encoding)
+    scan = Interpreter(
+        data,
+        lambda m, n: _scanned(rebuilder, m, n),
+        lambda pid: _noted(found, pid),
+        at,
+        room,
+        encoding,
+    )
     scan.run()
     keys, end = plain(scan.at)
-    blocks = _blocks(data, end, keys, found)
+    blocks, end = _blocks(data, end, keys, found)
 
     def storage(pid: Any) -> Any:
         if run is not None and isinstance(pid, tuple) and pid[:1] == ("module",):
@@ -108,10 +107,23 @@ def load_legacy(
         for key, (kind, _, location, numel) in found.items()
     }
     if run is not None:
-        return run(data, at, storage)
-    value = Interpreter(data, rebuilder.find, storage, at, room, encoding).run()
-    check_result(value)
+        value = run(data, at, storage)
+    else:
+        value = Interpreter(data, rebuilder.find, storage, at, room, encoding).run()
+        check_result(value)
+    source.leave_at(end)  # where the next object of the file starts
     return value
+
+
+def _noted(found: dict[str, Key], pid: Any) -> Any:
+    """Remember a storage."""
+    if isinstance(pid, tuple) and pid[:1] == ("module",) and len(pid) > 1:
+        return pid[1]
+    parts = storage_id(pid)
+    known = found.setdefault(parts[1], parts)
+    if known is not parts and (known[0].dtype, known[3]) != (parts[0].dtype, parts[3]):
+        raise CheckpointError(f"load: two descriptions of storage {parts[1]!r}")
+    return Pending()
 
 
 def _scanned(rebuilder: Rebuilder, module: str, name: str) -> Any:
@@ -119,13 +131,10 @@ def _scanned(rebuilder: Rebuilder, module: str, name: str) -> Any:
     if module.split(".")[0] == "torch":
         try:
             found = rebuilder.find(module, name)
-        except CheckpointError:
-            return _ANY
-        return found if isinstance(found, StorageType) else _ANY
-    return _ANY
-
-
-_ANY = Allowed("anything", lambda m, *args: Pending())
+        except UnsafeCheckpointError:
+            return ANYTHING
+        return found if isinstance(found, StorageType) else ANYTHING
+    return ANYTHING
 
 
 class _Taken:
@@ -141,8 +150,10 @@ class _Taken:
         return np.frombuffer(bytearray(block), np.uint8)
 
 
-def _blocks(data: bytes, at: int, keys: Any, found: dict[str, Key]) -> dict[str, memoryview]:
-    """Where the bytes of every storage are: each is announced by its element count."""
+def _blocks(
+    data: bytes, at: int, keys: Any, found: dict[str, Key]
+) -> tuple[dict[str, memoryview], int]:
+    """Where the bytes of every storage are, each announced by its element count; and where they end."""
     if (
         type(keys) is not list
         or not all(type(key) is str for key in keys)
@@ -163,4 +174,4 @@ def _blocks(data: bytes, at: int, keys: Any, found: dict[str, Key]) -> dict[str,
             )
         blocks[key] = view[at + 8 : at + 8 + n]
         at += 8 + n
-    return blocks
+    return blocks, at

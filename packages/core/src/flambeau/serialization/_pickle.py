@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -12,8 +13,8 @@ from flambeau import dtypes
 from flambeau.device import device as device_type
 from flambeau.dtypes import dtype
 from flambeau.errors import CheckpointError
-from flambeau.memory_format import strided
-from flambeau.serialization._tensors import STORAGES, parameter_class
+from flambeau.memory_format import memory_format, strided
+from flambeau.serialization._tensors import OWN, STORAGES
 from flambeau.shape import Size
 from flambeau.tensor import Tensor, describe, host
 
@@ -37,6 +38,8 @@ _PARAMETER_WITH_STATE = Name("torch._utils", "_rebuild_parameter_with_state")
 _FROM_TYPE = Name("torch._tensor", "_rebuild_from_type_v2")
 _TENSOR_CLASS = Name("torch", "Tensor")
 _DEVICE, _SIZE = Name("torch", "device"), Name("torch", "Size")
+_UNINITIALIZED = Name("torch.nn.parameter", "UninitializedParameter")
+_UNINITIALIZED_BUFFER = Name("torch.nn.parameter", "UninitializedBuffer")
 _LAYOUT = Name("torch.serialization", "_get_layout")
 _DTYPES = {d: Name("torch", d.name) for d in dtypes.ALL}
 _STORAGES = {d: Name("torch", name) for d, name in STORAGES.items()}
@@ -95,6 +98,8 @@ class Pickler(_Base):  # type: ignore[misc]  # typeshed does not know its method
             return _SIZE, (tuple(obj),)
         if obj is strided:
             return _LAYOUT, ("torch.strided",)
+        if kind is memory_format:
+            return "torch"
         if isinstance(obj, dict) and kind.__module__.startswith("flambeau."):
             # What state_dict() returns: the class is ours, the content is not.
             return OrderedDict, (), vars(obj) or None, None, iter(obj.items())
@@ -104,6 +109,8 @@ class Pickler(_Base):  # type: ignore[misc]  # typeshed does not know its method
         """Globals, with the names above written as they are."""
         if type(obj) is dtype:
             obj = _DTYPES[obj]
+        elif type(obj) is memory_format:
+            obj = Name("torch", obj.name)
         if type(obj) is Name:
             self.write(f"c{obj.module}\n{obj.name}\n".encode())
             self.memoize(obj)
@@ -111,17 +118,21 @@ class Pickler(_Base):  # type: ignore[misc]  # typeshed does not know its method
             super().save_global(obj, name)
 
     def _reduce_tensor(self, t: Tensor) -> Any:
+        nn = sys.modules.get("flambeau.nn.parameter")
         attributes = {
-            k: v
-            for k, v in t.__dict__.items()
-            if not k.startswith("_") and k != "persistent" and not hasattr(Tensor, k)
+            k: v for k, v in t.__dict__.items() if k not in OWN and not hasattr(Tensor, k)
         }
-        parameter = parameter_class()
-        if parameter is not None and isinstance(t, parameter):
-            made: tuple[Any, ...] = (t.data, t.requires_grad, OrderedDict())
-            if attributes:
-                return _PARAMETER_WITH_STATE, (*made, attributes)
-            return _PARAMETER, made
+        if nn is not None:
+            if nn.is_lazy(t):
+                lazy = _UNINITIALIZED if isinstance(t, nn.Parameter) else _UNINITIALIZED_BUFFER
+                return lazy, (t.requires_grad,)
+            if isinstance(t, nn.Parameter):
+                made: tuple[Any, ...] = (t.data, t.requires_grad, OrderedDict())
+                if attributes:
+                    return _PARAMETER_WITH_STATE, (*made, attributes)
+                return _PARAMETER, made
+            if isinstance(t, nn.Buffer):
+                attributes |= {"persistent": t.persistent, "_is_buffer": True}
         fn, args = self._plain(t)
         if attributes:
             return _FROM_TYPE, (fn, _TENSOR_CLASS, args, attributes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +21,18 @@ from flambeau.errors import (
     UnsafeCheckpointError,
 )
 from flambeau.kinds import Kind, kind_of
-from flambeau.memory_format import strided
+from flambeau.memory_format import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    preserve_format,
+    strided,
+)
 from flambeau.serialization._numpy import NUMPY
-from flambeau.serialization._source import Bytes
-from flambeau.serialization._unpickle import PLAIN, Allowed, Internal, Interpreter, short
+from flambeau.serialization._plain import PLAIN
+from flambeau.serialization._safe import find_declared
+from flambeau.serialization._source import Bytes, typed
+from flambeau.serialization._unpickle import ENTRY, Allowed, Internal, Interpreter, short
 from flambeau.shape import Size
 from flambeau.tensor import Tensor, wrap
 
@@ -40,8 +47,22 @@ STORAGES = {
 _BY_STORAGE = {name: d for d, name in STORAGES.items()}
 _TORCH_ONLY = frozenset(
     "uint16 uint32 uint64 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz complex32 qint8 quint8 qint32 "
-    "float8_e8m0fnu float4_e2m1fn_x2 quint4x2 quint2x4 bits8 bits16".split()
+    "float8_e8m0fnu float4_e2m1fn_x2 quint4x2 quint2x4 bits8 bits16 QInt8Storage QUInt8Storage QInt32Storage "
+    "QUInt4x2Storage QUInt2x4Storage".split()
 )
+#: What PyTorch makes these tensors with -> what they are, how to turn them into ordinary ones.
+_OTHER_TENSORS = {
+    "_rebuild_sparse_tensor": ("a sparse tensor", "t.to_dense()"),
+    "_rebuild_sparse_csr_tensor": ("a sparse tensor", "t.to_dense()"),
+    "_rebuild_qtensor": ("a quantized tensor", "t.dequantize()"),
+    "_rebuild_nested_tensor": ("a nested tensor", "t.unbind()"),
+    "_rebuild_wrapper_subclass": ("a tensor without data of its own", "t.cpu()"),
+    "_rebuild_device_tensor_from_numpy": ("a tensor of another device", "t.cpu()"),
+    "_rebuild_device_tensor_from_cpu_tensor": ("a tensor of another device", "t.cpu()"),
+}
+_FORMATS = {
+    f.name: f for f in (contiguous_format, channels_last, channels_last_3d, preserve_format)
+}
 _MOST_DIMS = 64
 
 
@@ -57,6 +78,7 @@ class StorageType(Internal):
 class Storage(Internal):
     """One memory block of a checkpoint, read when a tensor needs it; what `map_location` functions are given."""
 
+    name = "storage"
     __slots__ = ("_natives", "_read", "_swapped", "dtype", "location", "numel", "place")
 
     def __init__(
@@ -94,15 +116,18 @@ class Storage(Internal):
         """The block as a 1-D array of a kind."""
         found = self._natives.get(kind)
         if found is None:
+            d = kind.dtype
+            if kind.device.type == "meta":  # has no use for the bytes
+                self._natives[kind] = kind.k["fill"]((self.nbytes // d.itemsize,), 0, d)
+                return self._natives[kind]
             data = self._natives[None]
             if data is None:
                 data = self._natives[None] = self._read(self.nbytes)
-            d = kind.dtype
             if self._swapped and d.itemsize > 1:
                 word = d.to_real().itemsize
                 data = data.view(f"u{word}").byteswap().view(np.uint8)
             usable = len(data) // d.itemsize * d.itemsize
-            found = self._natives[kind] = kind.k["from_host"](data[:usable].view(d.numpy))
+            found = self._natives[kind] = kind.k["from_host"](typed(data[:usable], d))
         return found
 
 
@@ -137,8 +162,9 @@ def _original(location: Any) -> Any:
         open_device(place)
         return place
     except (BackendError, DeviceError) as error:
+        why = str(error).split(" Hint: ")[0].rstrip(".")
         raise CheckpointError(
-            f"load: the checkpoint has tensors of device {str(location)!r}, which is not here ({error}). "
+            f"load: the checkpoint has tensors of device {str(location)!r}, which is not here ({why}). "
             "Hint: load(..., map_location='cpu')"
         ) from None
 
@@ -167,6 +193,8 @@ class Rebuilder:
 
         Raises: UnsafeCheckpointError: it is not in the list of what is known to be harmless.
         """
+        if module.startswith("torch") and name.startswith("torch."):  # how protocol 4 names formats
+            module, name = "torch", name.removeprefix("torch.")
         found = PLAIN.get((module, name)) or NUMPY.get((module, name))
         if found is not None:
             return found
@@ -181,16 +209,29 @@ class Rebuilder:
         if module in ("torch", "flambeau"):
             if name in _TORCH_ONLY:
                 raise CheckpointError(
-                    f"load: the checkpoint holds {module}.{name}, and flambeau has no such dtype"
+                    f"load: the checkpoint holds {module}.{name}, and flambeau has no such dtype. "
+                    "Hint: convert it with PyTorch, t.to(torch.float32) or t.to(torch.int64)"
                 )
             if name in dtypes._BY_NAME:
                 return dtypes.by_name(name)
             if name == "strided":
                 return strided
+            if name in _FORMATS:
+                return _FORMATS[name]
+        if module == "torch._utils" and name in _OTHER_TENSORS:
+            what, ordinary = _OTHER_TENSORS[name]
+            raise CheckpointError(
+                f"load: the checkpoint holds {what}, which flambeau does not have. "
+                f"Hint: save {ordinary} with PyTorch"
+            )
+        declared = find_declared(module, name)
+        if declared is not None:
+            return declared
         raise UnsafeCheckpointError(
             f"load: the checkpoint needs {module}.{name}, which is not in the list of what is read without running "
             "code. It may be a whole pickled model: save model.state_dict() instead. "
-            "Hint: if you trust whoever wrote the file, load(..., unsafe=True) runs its code"
+            f"Hint: if you know {name} to be harmless, serialization.add_safe_globals([{name}]); if you trust whoever "
+            "wrote the file, load(..., unsafe=True) runs its code"
         )
 
     # ---- functions
@@ -261,10 +302,19 @@ class Rebuilder:
                 f"load: a tensor of shape {shape}, stride {steps} and storage_offset {offset} reaches outside its "
                 f"storage of {storage.nbytes} bytes"
             )
-        if storage.place is None:
-            storage.place = self._where(storage)
-        kind = kind_of(storage.place, d)
-        block = storage.native(kind)
+        if max(math.prod(n or 1 for n in shape), *steps, 1) * d.itemsize >= 2**63:
+            raise CheckpointError(
+                f"load: a tensor of shape {shape} and stride {steps} is larger than any memory"
+            )
+        try:
+            if storage.place is None:
+                storage.place = self._where(storage)
+            kind = kind_of(storage.place, d)
+            block = storage.native(kind)
+        except Exception as error:
+            if m is not None:
+                m.outside = error
+            raise
         if numel == 0:
             offset = 0
         t = wrap(kind.k["as_strided"](block, shape, steps, offset), kind)
@@ -277,12 +327,14 @@ class Rebuilder:
     ) -> Any:
         if not isinstance(data, Tensor):
             raise CheckpointError("load: a parameter without a tensor")
-        try:
-            cls = importlib.import_module("flambeau.nn.parameter").Parameter
-        except ModuleNotFoundError:
-            return _requiring(data.detach(), requires_grad)
-        made = _requiring(cls(data.detach(), False), requires_grad)
-        return _attributes(made, state)
+        made = _of_nn("Parameter", data.detach(), False)
+        return _attributes(m, _requiring(made, requires_grad), state)
+
+    def _uninitialized(self, m: Any, requires_grad: Any = True) -> Any:
+        return _of_nn("UninitializedParameter", requires_grad is True)
+
+    def _uninitialized_buffer(self, m: Any, requires_grad: Any = False) -> Any:
+        return _of_nn("UninitializedBuffer", requires_grad is True)
 
     def _meta(self, m: Any, d: Any, size: Any, stride: Any, requires_grad: Any) -> Tensor:
         shape, steps = _sizes("shape", size), _sizes("stride", stride)
@@ -298,7 +350,20 @@ class Rebuilder:
             raise CheckpointError("load: a tensor made in an unknown way")
         if cls is not TENSOR_CLASS and cls is not PARAMETER_CLASS:
             raise CheckpointError("load: a tensor of an unknown class")
-        return _attributes(fn.fn(m, *args), state)
+        return _attributes(m, fn.fn(m, *args), state)
+
+
+def _of_nn(name: str, *args: Any) -> Any:
+    """A parameter; where the package that has them is missing, a tensor."""
+    try:
+        cls = getattr(importlib.import_module("flambeau.nn.parameter"), name)
+    except ModuleNotFoundError:
+        if args and isinstance(args[0], Tensor):
+            return args[0]
+        raise CheckpointError(
+            f"load: the checkpoint has an {name}. Hint: pip install flambeau-nn"
+        ) from None
+    return cls(*args)
 
 
 def _requiring(t: Tensor, requires_grad: Any) -> Tensor:
@@ -307,7 +372,7 @@ def _requiring(t: Tensor, requires_grad: Any) -> Tensor:
     return t
 
 
-def _attributes(t: Any, state: Any) -> Any:
+def _attributes(m: Interpreter | None, t: Any, state: Any) -> Any:
     """Attributes that a program hung on a tensor."""
     if isinstance(state, tuple) and len(state) == 2 and state[0] is None:
         state = {}  # __slots__ of a subclass
@@ -315,8 +380,16 @@ def _attributes(t: Any, state: Any) -> Any:
         return t
     if not isinstance(t, Tensor) or type(state) is not dict:
         raise CheckpointError("load: the attributes of a tensor are not a dict")
+    if m is not None:
+        m.charge(ENTRY * len(state))
+    state = dict(state)
+    if state.pop("_is_buffer", None) is True:
+        persistent = state.pop("persistent", True) is not False
+        t = _of_nn("Buffer", t)
+        if not persistent:
+            t.persistent = False
     for name, value in state.items():
-        if type(name) is not str or name.startswith("_") or hasattr(Tensor, name):
+        if type(name) is not str or name in OWN or hasattr(Tensor, name):
             raise CheckpointError(f"load: a tensor cannot have an attribute {short(name)}")
         t.__dict__[name] = value
     return t
@@ -334,6 +407,8 @@ def _marks(m: Interpreter | None, t: Tensor, metadata: Any, numel: int) -> Tenso
     return t
 
 
+#: Attributes in which Tensor keeps what is no business of a file's.
+OWN = frozenset(("_grad", "_retains", "_idle", "_is_buffer"))
 TENSOR_CLASS = Allowed("torch.Tensor", lambda m, *args: _no_class())
 PARAMETER_CLASS = Allowed("torch.nn.Parameter", lambda m, *args: _no_class())
 
@@ -352,12 +427,9 @@ _FUNCTIONS = {
     ("torch._utils", "_rebuild_parameter_with_state"): "_parameter",
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): "_meta",
     ("torch._tensor", "_rebuild_from_type_v2"): "_from_type",
+    ("torch.nn.parameter", "UninitializedParameter"): "_uninitialized",
+    ("torch.nn.parameter", "UninitializedBuffer"): "_uninitialized_buffer",
     ("torch", "Size"): "_size",
     ("torch", "device"): "_device",
     ("torch.serialization", "_get_layout"): "_layout",
 }
-
-
-def parameter_class() -> Any:
-    """flambeau.nn.Parameter once somebody imported it, else None."""
-    return getattr(sys.modules.get("flambeau.nn.parameter"), "Parameter", None)

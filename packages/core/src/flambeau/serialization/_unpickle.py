@@ -6,31 +6,42 @@ Reference: the opcodes as the standard library's pickletools documents them, pro
 from __future__ import annotations
 
 import struct
-from collections import Counter, OrderedDict, defaultdict
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-from flambeau.errors import CheckpointError, UnsupportedDTypeError
+from flambeau.errors import CheckpointError
 
 #: Bytes that objects may take before their number is held against the file's size.
 FREE = 16 << 20
-_MOST_NESTED = 500
+MOST_NESTED = 500
 _MOST_COLLISIONS = 64
 _MOST_IN_KEY = 10_000
+_MOST_CHAINED = 10_000
 _BOX, _SET, _CALL = 64, 216, 256
+#: What copying an entry of a dict or an element of a set costs, at least.
+ENTRY = 40
 _NONE = object()
+#: Types whose values hold no others.
+LEAVES = frozenset((int, float, str, bool, bytes, type(None)))
+#: Python frees these by a function that calls itself for each one inside: a long chain would overflow the C stack.
+_CHAINED = frozenset((defaultdict, deque))
+_WEIGHED = frozenset((tuple, frozenset))
+_WITH_STATE = frozenset((OrderedDict, Namespace, SimpleNamespace))
 
 
 def short(value: Any) -> str:
     """A value in a message; the text of containers could grow without bounds, so they give their type."""
     kind = type(value)
-    if kind is tuple and len(value) <= 8 and all(type(x) in _LEAVES for x in value):
+    if kind is tuple and len(value) <= 8 and all(type(x) in LEAVES for x in value):
         return f"({', '.join(map(short, value))}{',' * (len(value) == 1)})"
     if kind in (str, bytes):
         return repr(value[:80])
     if kind is int and value.bit_length() > 80:
         return "a huge number"
-    return repr(value) if kind in _LEAVES else f"a {kind.__name__}"
+    return repr(value) if kind in LEAVES else f"a {kind.__name__}"
 
 
 class Internal:
@@ -48,8 +59,22 @@ class Allowed(Internal):
         self.name, self.fn = name, fn
 
 
+class Declared(Allowed):
+    """A class or function that the caller declared harmless; the pickle gets it as it is."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(getattr(value, "__qualname__", "?"), lambda m, *args: value(*args))
+        self.value = value
+
+
 class Pending(Internal):
     """What a first reading puts in place of every object that needs the storages."""
+
+
+#: What a first reading takes every global for.
+ANYTHING = Allowed("anything", lambda m, *args: Pending())
 
 
 class Interpreter:
@@ -79,11 +104,16 @@ class Interpreter:
         self.nests: dict[int, tuple[int, int]] = {}
         self.hashes: Counter[tuple[int, int]] = Counter()
         self.globals: dict[tuple[str, str], Any] = {}
+        #: id of a class or function -> it, as the caller declared it.
+        self.declared: dict[int, Declared] = {}
+        self.chained = 0
+        self.outside: Exception | None = None
 
     def run(self) -> Any:
         """The object; `at` is then behind the pickle.
 
-        Raises: CheckpointError: not a pickle, or one that asks for more than plain values.
+        Raises: CheckpointError: not a pickle, or one that asks for more than plain values.  Others: what a device, a
+            disk, or a function of the caller's raised.
         """
         code, start, table = -1, self.at, TABLE
         try:
@@ -99,14 +129,12 @@ class Interpreter:
                     )
                 act(self)
             value = self.stack.pop()
-        except (CheckpointError, UnsupportedDTypeError):
+        except CheckpointError:
             raise
-        except IndexError:
-            raise self._damaged("it ends early or takes what is not there") from None
-        except (RecursionError, MemoryError):
-            raise self._damaged("it is nested too deep or too large") from None
         except Exception as error:
-            raise self._damaged(f"{type(error).__name__}: {str(error)[:200]}") from None
+            if error is self.outside:
+                raise
+            raise self._damaged(_reason(error)) from None
         if self.stack or self.outer:
             raise self._damaged(f"values are left over (it started at byte {start})")
         return value
@@ -157,23 +185,30 @@ class Interpreter:
         """A tuple, unless tuples are nested so deep that hashing them would overflow the C stack."""
         made = tuple(items)
         self.charge(_BOX)
-        depth, weight = 0, len(made)
-        for x in made:
-            if type(x) is tuple:
-                below, inside = self.nests.get(id(x), (0, len(x)))
-                depth, weight = max(depth, below + 1), weight + inside
-        if depth > _MOST_NESTED:
-            raise CheckpointError(f"load: tuples are nested more than {_MOST_NESTED} deep")
-        if depth or id(made) in self.nests:
-            self.nests[id(made)] = depth, weight
+        self.weigh(made)
         self.stack.append(made)
+
+    def weigh(self, made: Any) -> None:
+        """Note how deep a tuple or frozenset nests, and how many values comparing it with another may visit."""
+        depth, weight, flat = 0, len(made), True
+        for x in made:
+            if type(x) in _WEIGHED:
+                below, inside = self.nests.get(id(x), (0, len(x)))
+                depth, weight, flat = max(depth, below + 1), weight + inside, False
+        if type(made) is frozenset:
+            depth = 0  # it remembers its hash
+        if depth > MOST_NESTED:
+            raise CheckpointError(f"load: tuples are nested more than {MOST_NESTED} deep")
+        if not flat or id(made) in self.nests:
+            self.nests[id(made)] = depth, weight
 
     def key(self, container: Any, key: Any) -> Any:
         """A key, unless many keys were chosen to have one hash."""
         kind = type(key)
         if kind is str or (kind is int and -(2**60) < key < 2**60):
             return key
-        if kind is tuple and self.nests.get(id(key), (0, 0))[1] > _MOST_IN_KEY:
+        weight = self.nests.get(id(key), (0, 0))[1] if kind in _WEIGHED else 0
+        if weight > _MOST_IN_KEY:
             raise CheckpointError(f"load: a key holds more than {_MOST_IN_KEY} values")
         place = (id(container), hash(key))
         self.hashes[place] += 1
@@ -189,13 +224,43 @@ class Interpreter:
         if not isinstance(target, dict):
             raise TypeError(f"items for a {type(target).__name__}")
         self.charge(8 * len(items))
+        if type(target) is defaultdict:
+            self.chain(items)
         for i in range(0, len(items), 2):
             target[self.key(target, items[i])] = items[i + 1]
         return target
 
-    def add(self, target: set[Any], items: Any) -> set[Any]:
+    def extend(self, target: Any, items: Any) -> None:
+        """Put elements at the end of a list or deque."""
+        if isinstance(target, Pending):
+            return
+        if type(target) is deque:
+            self.charge(8 * len(items))
+            self.chain(items)
+        elif not isinstance(target, list):
+            raise TypeError(f"elements for a {type(target).__name__}")
+        target.extend(items)
+
+    def chain(self, items: Any) -> None:
+        """Note containers of which a long chain could not be freed."""
+        self.chained += sum(type(x) in _CHAINED for x in items)
+        if self.chained > _MOST_CHAINED:
+            raise CheckpointError(
+                f"load: more than {_MOST_CHAINED} defaultdicts and deques are nested in others"
+            )
+
+    def frozen(self, items: Any) -> frozenset[Any]:
+        """A frozenset."""
+        self.charge(_SET)
+        made = frozenset(self.add(set(), items))
+        self.weigh(made)
+        return made
+
+    def add(self, target: Any, items: Any) -> Any:
         """Put elements into a set."""
-        if type(target) is not set:
+        if isinstance(target, Pending):
+            return target
+        if not isinstance(target, set):
             raise TypeError(f"elements for a {type(target).__name__}")
         for x in items:
             target.add(self.key(target, x))
@@ -225,7 +290,11 @@ class Interpreter:
         found = self.globals.get(place, _NONE)
         if found is _NONE:
             self.charge(_CALL)
-            found = self.globals[place] = self.find_global(module, name)
+            found = self.find_global(module, name)
+            if isinstance(found, Declared):
+                self.declared[id(found.value)] = found
+                found = found.value
+            self.globals[place] = found
         self.stack.append(found)
 
     def call(self, fn: Any, args: Any) -> None:
@@ -233,10 +302,29 @@ class Interpreter:
         if isinstance(fn, Pending):
             self.stack.append(fn)
             return
-        if not isinstance(fn, Allowed) or not isinstance(args, tuple):
+        known = fn if isinstance(fn, Allowed) else self.declared.get(id(fn))
+        if known is None or not isinstance(args, tuple):
             raise TypeError(f"a {type(fn).__name__} cannot be called")
         self.charge(_CALL)
-        self.stack.append(fn.fn(self, *args))
+        if known is fn:
+            self.stack.append(known.fn(self, *args))
+        else:
+            self.stack.append(self.theirs(fn, args))
+
+    def new(self, cls: Any, args: Any) -> None:
+        """Push an object of a class, which its __init__ never sees."""
+        if id(cls) not in self.declared or not isinstance(cls, type):
+            return self.call(cls, args)
+        self.charge(_CALL)
+        self.stack.append(self.theirs(cls.__new__, (cls, *args)))
+
+    def theirs(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """The result of a function of the caller's, whose errors are its own."""
+        try:
+            return fn(*args)
+        except Exception as error:
+            self.outside = error
+            raise
 
     def text(self, n: int) -> str:
         """The next n bytes as UTF-8."""
@@ -262,32 +350,49 @@ class Interpreter:
         return got
 
     def build(self, target: Any, state: Any) -> None:
-        """Give an object its state: the attributes of an OrderedDict, the values of a NumPy array."""
+        """Give an object its state: attributes, or the values of a NumPy array."""
         from flambeau.serialization._numpy import set_state
 
+        kind = type(target)
         if isinstance(target, Pending):
             return
-        if type(target) is OrderedDict and type(state) is dict:
+        if id(kind) in self.declared:
+            self.theirs(_set_state, (target, state))
+        elif kind in _WITH_STATE and type(state) is dict:
+            self.charge(ENTRY * len(state))
+            article = "an" if kind is OrderedDict else "a"
             for name, value in state.items():
-                if type(name) is not str or hasattr(OrderedDict, name):
-                    raise TypeError("attributes of an OrderedDict that hide its own")
+                if type(name) is not str or hasattr(kind, name):
+                    raise TypeError(f"attributes of {article} {kind.__name__} that hide its own")
                 setattr(target, name, value)
-            return
-        set_state(target, state)
+        else:
+            set_state(self, target, state)
 
 
-def _append(m: Interpreter, items: list[Any]) -> None:
-    target = m.stack[-1]
-    if isinstance(target, Pending):
+def _set_state(target: Any, state: Any) -> None:
+    """As pickle does it."""
+    if hasattr(target, "__setstate__"):
+        target.__setstate__(state)
         return
-    if type(target) is not list:
-        raise TypeError(f"elements for a {type(target).__name__}")
-    target.extend(items)
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    if parts[0]:
+        vars(target).update(parts[0])
+    for name, value in (parts[1] or {}).items():
+        setattr(target, name, value)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, IndexError):
+        return "it ends early or takes what is not there"
+    if isinstance(error, RecursionError | MemoryError):
+        return "it is nested too deep or too large"
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _push(make: Callable[[Interpreter], Any]) -> Callable[[Interpreter], None]:
     def act(m: Interpreter) -> None:
-        m.stack.append(make(m))
+        made = make(m)  # which may replace m.stack
+        m.stack.append(made)
 
     return act
 
@@ -302,8 +407,8 @@ def _box(make: Callable[[], Any], cost: int) -> Callable[[Interpreter], None]:
 
 def _mark(m: Interpreter) -> None:
     m.charge(_BOX)
-    if len(m.outer) > _MOST_NESTED:
-        raise CheckpointError(f"load: values are nested more than {_MOST_NESTED} deep")
+    if len(m.outer) > MOST_NESTED:
+        raise CheckpointError(f"load: values are nested more than {MOST_NESTED} deep")
     m.outer.append(m.stack)
     m.stack = []
 
@@ -346,7 +451,7 @@ def _setitems(m: Interpreter) -> None:
 
 def _appends(m: Interpreter) -> None:
     items = m.marked()
-    _append(m, items)
+    m.extend(m.stack[-1], items)
 
 
 def _additems(m: Interpreter) -> None:
@@ -369,9 +474,9 @@ def _boxed(items: Any, make: Callable[[Interpreter], Any]) -> Callable[[Interpre
     return act
 
 
-def _frozenset(m: Interpreter, items: Any) -> frozenset[Any]:
-    m.charge(_SET)
-    return frozenset(m.add(set(), items))
+def _append(m: Interpreter) -> None:
+    item = m.stack.pop()
+    m.extend(m.stack[-1], [item])
 
 
 def _stack_global(m: Interpreter, module: Any, name: Any) -> None:
@@ -432,8 +537,8 @@ _ACTIONS: dict[str, Callable[[Interpreter], Any]] = {
     "\x85": _tuple_of(1),
     "\x86": _tuple_of(2),
     "\x87": _tuple_of(3),
-    "\x91": _push(lambda m: _frozenset(m, m.marked())),
-    "a": lambda m: _append(m, [m.stack.pop()]),
+    "\x91": _push(lambda m: m.frozen(m.marked())),
+    "a": _append,
     "e": _appends,
     "s": _setitem,
     "u": _setitems,
@@ -448,7 +553,7 @@ _ACTIONS: dict[str, Callable[[Interpreter], Any]] = {
     "c": lambda m: m.named(m.line(), m.line()),
     "\x93": _binary_call(_stack_global),
     "R": _binary_call(Interpreter.call),
-    "\x81": _binary_call(Interpreter.call),
+    "\x81": _binary_call(Interpreter.new),
     "Q": _push(lambda m: m.persistent_load(m.stack.pop())),
 }
 
@@ -460,126 +565,3 @@ def _build(m: Interpreter) -> None:
 
 _ACTIONS["b"] = _build
 TABLE = [_ACTIONS.get(chr(code)) for code in range(256)]
-
-
-# ---- the plain values that pickles make by calling
-def _ordered_dict(m: Interpreter, pairs: Any = ()) -> Any:
-    return _filled(m, OrderedDict(), pairs)
-
-
-def _filled(m: Interpreter, target: Any, pairs: Any) -> Any:
-    items = list(pairs.items()) if isinstance(pairs, dict) else [tuple(p) for p in pairs]
-    return m.fill(target, [x for key, value in items for x in (key, value)])
-
-
-def _default_dict(m: Interpreter, factory: Any = None, pairs: Any = ()) -> Any:
-    if factory is not None and (not isinstance(factory, Allowed) or factory.name not in _FACTORIES):
-        raise TypeError("the factory of a defaultdict is not a plain type")
-    made: Any = None if factory is None else _FACTORIES[factory.name]
-    return _filled(m, defaultdict(made), pairs)
-
-
-def _encode(m: Interpreter, text: Any, encoding: Any = "latin1") -> bytes:
-    if type(text) is not str or encoding not in ("latin1", "latin-1", "utf-8", "utf8", "ascii"):
-        raise TypeError("bytes in an unknown encoding")
-    m.charge(len(text))
-    return text.encode(encoding)
-
-
-def _byte_array(m: Interpreter, data: Any = b"", encoding: Any = "latin1") -> bytearray:
-    if type(data) is str:
-        data = _encode(m, data, encoding)
-    if type(data) is not bytes:
-        raise TypeError("a bytearray not made from bytes")
-    m.charge(len(data))
-    return bytearray(data)
-
-
-def _number(kind: type) -> Callable[..., Any]:
-    def make(m: Interpreter, *args: Any) -> Any:
-        if len(args) > 2 or not all(type(x) in (int, float, bool) for x in args):
-            raise TypeError(f"a {kind.__name__} not made from numbers")
-        return kind(*args)
-
-    return make
-
-
-def _sequence(kind: type) -> Callable[..., Any]:
-    def make(m: Interpreter, items: Any = ()) -> Any:
-        if type(items) not in (list, tuple, set, frozenset):
-            raise TypeError(f"a {kind.__name__} not made from a sequence")
-        m.charge(_SET + 8 * len(items))
-        if kind in (set, frozenset):
-            return kind(m.add(set(), items))
-        if kind is tuple:
-            m.push_tuple(items)
-            return m.stack.pop()
-        return kind(items)
-
-    return make
-
-
-_FACTORIES: dict[str, Any] = {
-    "list": list, "dict": dict, "set": set, "int": int, "float": float, "tuple": tuple, "OrderedDict": OrderedDict,
-}  # fmt: skip
-_BUILTINS: dict[str, Callable[..., Any]] = {
-    "set": _sequence(set),
-    "frozenset": _sequence(frozenset),
-    "list": _sequence(list),
-    "tuple": _sequence(tuple),
-    "dict": lambda m, pairs=(): _filled(m, {}, pairs),
-    "complex": _number(complex),
-    "int": _number(int),
-    "float": _number(float),
-    "bool": _number(bool),
-    "slice": lambda m, *args: slice(*args),
-    "range": lambda m, *args: range(*args),
-    "xrange": lambda m, *args: range(*args),  # how protocol 2 calls it
-    "bytearray": _byte_array,
-    "bytes": lambda m, data=b"": bytes(_byte_array(m, data)),
-}
-PLAIN: dict[tuple[str, str], Allowed] = {
-    ("collections", "OrderedDict"): Allowed("OrderedDict", _ordered_dict),
-    ("collections", "defaultdict"): Allowed("defaultdict", _default_dict),
-    ("collections", "Counter"): Allowed("Counter", lambda m, p=(): _filled(m, Counter(), p)),
-    ("_codecs", "encode"): Allowed("encode", _encode),
-    **{
-        (module, name): Allowed(name, fn)
-        for module in ("builtins", "__builtin__")
-        for name, fn in _BUILTINS.items()
-    },
-}
-
-
-def check_result(root: Any) -> None:
-    """Refuse what would break code that walks a checkpoint: nesting without end, parts of the reader itself.
-
-    Raises: CheckpointError: nested more than 500 deep, or something that stands for no value.
-    """
-    level, seen, depth = [root], {id(root)}, 0
-    while level:
-        below: list[Any] = []
-        for x in level:
-            if isinstance(x, dict):
-                children: Any = (
-                    (*x.values(), *vars(x).values()) if type(x) is OrderedDict else x.values()
-                )
-            elif isinstance(x, list | tuple | set | frozenset):
-                children = x
-            elif isinstance(x, Internal):
-                raise CheckpointError(
-                    f"load: the checkpoint holds {getattr(x, 'name', 'an object')!r} itself as a value, which is "
-                    "not data"
-                )
-            else:
-                continue
-            for child in children:
-                if type(child) not in _LEAVES and id(child) not in seen:
-                    seen.add(id(child))
-                    below.append(child)
-        level, depth = below, depth + 1
-        if depth > _MOST_NESTED:
-            raise CheckpointError(f"load: values are nested more than {_MOST_NESTED} deep")
-
-
-_LEAVES = frozenset((int, float, str, bool, bytes, type(None)))

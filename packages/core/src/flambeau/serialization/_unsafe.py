@@ -9,14 +9,16 @@ from typing import Any
 
 from flambeau.errors import CheckpointError
 from flambeau.serialization._tensors import Rebuilder, _attributes
-from flambeau.serialization._unpickle import Allowed
+from flambeau.serialization._unpickle import Allowed, Declared
 
+_ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
 #: Where classes of PyTorch live here, when the path of their module differs.
 _HOMES = ("nn", "optim", "nn.functional", "optim.lr_scheduler", "utils.data")
 
 
 def _ours(module: str, name: str) -> Any:
     """flambeau's counterpart of a name in PyTorch."""
+    name = _ALIASES.get(name, name)
     rest = module.removeprefix("torch").removeprefix(".")
     for home in (f"flambeau.{rest}".rstrip("."), *(f"flambeau.{home}" for home in _HOMES)):
         try:
@@ -52,6 +54,10 @@ class UnsafeUnpickler(pickle.Unpickler):
                 return _ours(module, name)
             if name == "_rebuild_from_type_v2":
                 return _from_type
+            if name == "TorchVersion":
+                return str
+            if isinstance(found, Declared):
+                return found.value
             if not isinstance(found, Allowed):
                 return found
             if module.endswith(("parameter", "_tensor", "torch")) and name in (
@@ -74,7 +80,7 @@ class _Bound:
 
 
 def _from_type(fn: Any, cls: Any, args: Any, state: Any) -> Any:
-    return _attributes(fn(*args), state)
+    return _attributes(None, fn(*args), state)
 
 
 def load_unsafe(data: bytes, at: int, rebuilder: Rebuilder, storage: Any, encoding: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,17 @@ _LOCAL, _CENTRAL = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L")
 _END, _END64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _MAX32, _MAX16 = 0xFFFFFFFF, 0xFFFF
+#: Sizes and places from here on are written as zip64 has them.
+_LARGE = _MAX32
 #: No honest archive unpacks to more than this many times its own size.
 _MOST_GROWTH = 8
 #: Bytes above which a second thread computes checksums while the first reads or writes.
 _OWN_THREAD = 1 << 18
+#: Bytes that are copied, summed and written at a time.
+_PORTION = 4 << 20
+#: The sizes and the checksum follow the bytes; names are UTF-8.
+_FLAGS = 0x0808
+_DAY = 33  # 1980-01-01
 
 
 @dataclass(slots=True)
@@ -56,7 +63,7 @@ class ZipReader:
 
     def __init__(self, source: Source, verify: bool = True) -> None:
         self._source, self._verify = source, verify
-        self._pool: ThreadPoolExecutor | None = None
+        self._helper = _Helper(2)
         self._sums: list[tuple[Entry, Future[int]]] = []
         start, length, count = self._find_directory()
         directory = source.bytes_at(start, length)
@@ -155,9 +162,8 @@ class ZipReader:
         if self._verify and not self._source.mapped:
             if entry.size < _OWN_THREAD:
                 _compare(entry, crc32(data))
-            else:  # another thread computes it while this one reads on
-                self._pool = self._pool or ThreadPoolExecutor(1)
-                self._sums.append((entry, self._pool.submit(crc32, data)))
+            else:  # other threads compute it while this one reads on; one is slower than most disks
+                self._sums.append((entry, self._helper.later(crc32, data)))
         return data
 
     def finish(self) -> None:
@@ -173,8 +179,7 @@ class ZipReader:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._helper.close()
 
 
 def _compare(entry: Entry, crc: int) -> None:
@@ -214,43 +219,104 @@ def _inflate(data: Bytes, entry: Entry) -> Bytes:
     return np.frombuffer(got, np.uint8)
 
 
-def crc32(data: Any) -> int:
+def crc32(data: Any, before: int = 0) -> int:
     """The checksum of bytes; other threads run meanwhile."""
-    return zlib.crc32(data)
+    return zlib.crc32(data, before)
+
+
+def _next_sum(data: Any, before: Future[int] | None) -> int:
+    return crc32(data, before.result() if before is not None else 0)
+
+
+class _Helper:
+    """Other threads that compute checksums; or this one, where threads are no longer to be had.
+
+    That is so when the interpreter shuts down, and exit handlers write a last checkpoint.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool: Any = None
+        self._threads = threads
+
+    def later(self, fn: Callable[..., int], *args: Any) -> Future[int]:
+        """The result of a function; those asked for first come first."""
+        try:
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(self._threads)
+            found: Future[int] = self._pool.submit(fn, *args)
+        except RuntimeError:
+            found = Future()
+            found.set_result(fn(*args))
+        return found
+
+    def close(self) -> None:
+        """Let the thread go."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class ZipWriter:
-    """Writes an archive from front to back: stored entries whose bytes start at multiples of 64."""
+    """Writes an archive from front to back: stored entries whose bytes start at multiples of 64.
+
+    What is summed is a copy of what is written: a tensor that another thread changes meanwhile may be saved half
+    changed, and the file can be read all the same.
+    """
 
     def __init__(self, write: Callable[[Any], Any], folder: str) -> None:
         self._write, self._folder, self._at = write, folder, 0
         self._central: list[bytes] = []
+        self._helper: _Helper | None = None
+        self._buffers: list[memoryview] = []
 
     def _put(self, data: Any, n: int) -> None:
         self._write(data)
         self._at += n
 
-    def add(self, name: str, data: Any, crc: int | None = None) -> None:
+    def add(self, name: str, data: Any) -> None:
         """One entry from an object with a contiguous buffer of bytes."""
-        data = memoryview(data)
+        data = memoryview(data).cast("B")
         size, header = data.nbytes, self._at
-        crc = crc32(data) if crc is None else crc
         label = f"{self._folder}/{name}".encode()
-        wide = size >= _MAX32 or header >= _MAX32
-        extra = struct.pack("<HH2Q", 1, 16, size, size) if wide else b""
+        wide = size >= _LARGE or header >= _LARGE
+        extra = struct.pack("<HH2Q", 1, 16, 0, 0) if wide else b""
         lead = header + _LOCAL.size + len(label) + len(extra) + 4
         fill = -lead % ALIGNMENT
         extra += struct.pack("<2sH", b"FB", fill) + b"Z" * fill
-        version, shown = (45, _MAX32) if wide else (20, size)
-        fields = (version, 0x0800, 0, 0, 33, crc, shown, shown, len(label))  # 33: 1980-01-01
-        head = _LOCAL.pack(b"PK\3\4", *fields, len(extra)) + label + extra
-        self._put(head, len(head))
-        if size:
-            self._put(data, size)
+        version, shown = (45, _MAX32) if wide else (20, 0)
+        head = _LOCAL.pack(
+            b"PK\3\4", version, _FLAGS, 0, 0, _DAY, 0, shown, shown, len(label), len(extra)
+        )
+        self._put(head + label + extra, len(head) + len(label) + len(extra))
+        crc = self._copied(data) if self._helper is not None else self._put_copy(bytes(data))
+        tail = struct.pack("<4sL2Q" if wide else "<4s3L", b"PK\7\x08", crc, size, size)
+        self._put(tail, len(tail))
         more = struct.pack("<HH3Q", 1, 24, size, size, header) if wide else b""
-        place = _MAX32 if wide else header
-        record = _CENTRAL.pack(b"PK\1\2", version, *fields, len(more), 0, 0, 0, 0, place)
+        shown, place = (_MAX32, _MAX32) if wide else (size, header)
+        fields = (version, version, _FLAGS, 0, 0, _DAY, crc, shown, shown, len(label), len(more))
+        record = _CENTRAL.pack(b"PK\1\2", *fields, 0, 0, 0, 0, place)
         self._central.append(record + label + more)
+
+    def _put_copy(self, data: bytes) -> int:
+        if data:
+            self._put(data, len(data))
+        return crc32(data)
+
+    def _copied(self, data: memoryview) -> int:
+        """Write bytes through two buffers, one of which the other thread sums while the next is filled."""
+        helper: Any = self._helper
+        self._buffers = self._buffers or [memoryview(bytearray(_PORTION)) for _ in range(2)]
+        sums: list[Future[int]] = []
+        for i, at in enumerate(range(0, len(data), _PORTION)):
+            if i > 1:
+                sums[i - 2].result()  # the buffer is free again
+            part = data[at : at + _PORTION]
+            copy = self._buffers[i % 2][: len(part)]
+            copy[:] = part
+            sums.append(helper.later(_next_sum, copy, sums[-1] if sums else None))
+            self._put(copy, len(copy))
+        return sums[-1].result() if sums else 0
 
     def add_all(self, entries: list[tuple[str, Any]]) -> None:
         """Many entries; another thread computes checksums while this one writes."""
@@ -258,17 +324,20 @@ class ZipWriter:
             for name, data in entries:
                 self.add(name, data)
             return
-        with ThreadPoolExecutor(1) as pool:
-            sums: list[Future[int]] = [pool.submit(crc32, data) for _, data in entries]
-            for (name, data), crc in zip(entries, sums, strict=True):
-                self.add(name, data, crc.result())
+        self._helper = _Helper(1)
+        try:
+            for name, data in entries:
+                self.add(name, data)
+        finally:
+            self._helper.close()
+            self._helper = None
 
     def close(self) -> None:
         """The directory and the end record."""
         start, count = self._at, len(self._central)
         directory = b"".join(self._central)
         self._put(directory, len(directory))
-        if count >= _MAX16 or start + len(directory) >= _MAX32:
+        if count >= _MAX16 or start + len(directory) >= _LARGE:
             record = (b"PK\6\6", 44, 45, 45, 0, 0, count, count, len(directory), start)
             place = self._at
             self._put(_END64.pack(*record) + _LOCATOR.pack(b"PK\6\7", 0, place, 1), 0)
