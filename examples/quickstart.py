@@ -4,13 +4,12 @@
     python examples/quickstart.py --epochs 40      in an environment that has flambeau, scikit-learn, tqdm, matplotlib
 
 The data are the 1,797 scans of 8x8 pixels that scikit-learn ships. A fifth is held out. Written to --out:
-digits.npz (the weights) and digits.png (the loss curve, and test digits with what the network reads in them).
+digits.pt (the weights) and digits.png (the loss curve, and test digits with what the network reads in them).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -77,17 +76,6 @@ def read(model: nn.Module, images: fb.Tensor) -> fb.Tensor:
     return model(images).argmax(1)
 
 
-def save(model: nn.Module, path: Path) -> None:
-    """Write the weights, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        np.savez(
-            file,
-            **{name: value.detach().cpu().numpy() for name, value in model.state_dict().items()},
-        )
-    os.replace(partial, path)
-
-
 def draw(
     losses: list[float], images: fb.Tensor, labels: fb.Tensor, predicted: fb.Tensor, path: Path
 ) -> None:
@@ -135,10 +123,10 @@ def main() -> None:
     predicted = read(model, images)
     accuracy = (predicted == labels).float().mean().item()
     options.out.mkdir(parents=True, exist_ok=True)
-    save(model, options.out / "digits.npz")
+    fb.save(model.state_dict(), options.out / "digits.pt")
     draw(losses, images, labels, predicted, options.out / "digits.png")
     print(f"held-out accuracy {accuracy:.2%} after {seconds:.1f} s of training")
-    print(f"written: {options.out / 'digits.npz'}, {options.out / 'digits.png'}")
+    print(f"written: {options.out / 'digits.pt'}, {options.out / 'digits.png'}")
     if accuracy < 0.97:
         raise SystemExit("expected at least 97 % of the held-out digits to be read correctly")
 
