@@ -112,3 +112,35 @@ def mlp(lib: Library) -> Trial:
         return loss
 
     return Trial(step, list(model.parameters()))
+
+
+PROFILED_STEPS = 20
+
+
+def mlp_run(lib: Library) -> Trial:
+    """Some steps of the MLP."""
+    trial = mlp(lib)
+
+    def run() -> Any:
+        for _ in range(PROFILED_STEPS):
+            loss = trial.step()
+        return loss
+
+    return Trial(run, trial.leaves)
+
+
+def profiled_mlp_run(lib: Library) -> Trial:
+    """The same steps within a profile, its start and end included."""
+    trial = mlp_run(lib)
+
+    def run() -> Any:
+        with lib.profiler.profile():
+            return trial.step()
+
+    return Trial(run, trial.leaves)
+
+
+cases.add("profiler on an MLP step, on / off", goal=1.3, ours=profiled_mlp_run, against_ours=True)(
+    mlp_run
+)
+cases.add("profiler on an MLP step, both on", goal=1.0)(profiled_mlp_run)

@@ -9,7 +9,7 @@ A case is a function of the library module, written once in the vocabulary both 
             return a + b
         return Trial(step)
 
-`theirs` is always PyTorch, `ours` the library under test; a ratio is ours / theirs.
+`theirs` is PyTorch (but for cases `against_ours`), `ours` the library under test; a ratio is ours / theirs.
 """
 
 from __future__ import annotations
@@ -54,9 +54,14 @@ class Case:
     goal: float  # highest ratio that is "ok"
     make: Make
     ours: Make | None = None  # where ours is built differently (compiled, say); default: make
+    against_ours: bool = False  # `theirs` is our library as well: what does `ours` add to `make`?
     rebuild: bool = True  # build anew each round, so that state never wanders off
     check_steps: int = 2  # two show that gradients do not pile up
     rtol: float = 1e-4
+
+    def other(self, settings: Settings) -> Library:
+        """The library that ours is compared with."""
+        return settings.ours if self.against_ours else settings.theirs
 
 
 class Cases:
@@ -218,7 +223,7 @@ def compare(
 
 def check(theirs: Case, ours: Case, settings: Settings) -> None:
     """Refuse a case whose results differ: a wrong op must not win."""
-    want = snapshot(theirs.make, settings.theirs, theirs.check_steps)
+    want = snapshot(theirs.make, theirs.other(settings), theirs.check_steps)
     got = snapshot(ours.ours or ours.make, settings.ours, ours.check_steps)
     if got.keys() != want.keys():
         raise CaseError(f"wrong result: {sorted(got.keys() ^ want.keys())[0]} in one library only")
@@ -270,7 +275,7 @@ def measure(theirs: Case, ours: Case, settings: Settings) -> Row:
     make_ours = ours.ours or ours.make
 
     def build() -> tuple[Step, Step]:
-        return theirs.make(settings.theirs).step, make_ours(settings.ours).step
+        return theirs.make(theirs.other(settings)).step, make_ours(settings.ours).step
 
     steps = build()
     gc.collect()

@@ -22,6 +22,7 @@ CASE_FILES = (
     "cases_nn.py",
     "cases_optim.py",
     "cases_data.py",
+    "cases_files.py",
 )
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Job = tuple[tuple[str, ...], "Callable[[Settings], list[Row]]"]  # the rows' names, how to get them
@@ -96,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     # Both BLAS libraries read these once, when they load: before NumPy's first import.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch's profiler would print at each start
     pair = libraries(options)
     if pair is None:
         return 0
