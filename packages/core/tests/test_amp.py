@@ -110,6 +110,47 @@ def test_the_lists_of_gpus(gpu_lists):
         assert (x + x).dtype is HALF
 
 
+def test_in_place_products_are_not_cast():
+    a = fb.tensor([[1.0, 2.0**-12]])  # float16 would lose the sum's small part
+    b = fb.ones(2, 1)
+    exact = 1.0 + 2.0**-12
+    with half():
+        assert fb.zeros(1, 1).addmm_(a, b).item() == exact
+        assert fb.zeros(1, 1, 1).baddbmm_(a[None], b[None]).item() == exact
+        assert fb.zeros(1, 1).addbmm_(a[None], b[None]).item() == exact
+        assert fb.zeros(1).addmv_(a, b[:, 0]).item() == exact
+        assert fb.zeros(1, 1).addr_(fb.full((1,), exact), fb.ones(1)).item() == exact
+        assert fb.addmm(fb.zeros(1, 1), a, b).item() == 1.0
+
+
+def test_composites_of_listed_functions_are_not_cast(gpu_lists):
+    x = X.half()
+    with half():
+        assert fb.trace(x).dtype is HALF
+        assert fb.nansum(x).dtype is HALF
+        assert fb.frexp(x)[0].dtype is HALF
+        assert fb.ldexp(x, x).dtype is HALF
+        assert fb.square(x).dtype is fb.float32
+
+
+def test_average_pools_keep_their_dtype():
+    F = pytest.importorskip("flambeau.nn.functional")
+    x = fb.full((1, 1, 4), 1 + 2.0**-12)
+    with half():
+        for y in (
+            F.adaptive_avg_pool1d(x, 3),
+            F.adaptive_avg_pool2d(x[None], (1, 3)),
+            F.interpolate(x, size=3, mode="area"),
+        ):
+            assert y.dtype is fb.float32
+            assert y.flatten().tolist() == [1 + 2.0**-12] * 3
+        assert F.adaptive_avg_pool3d(x[None].half(), (1, 1, 3)).dtype is fb.float32
+        x = fb.ones(1, 1, 4, dtype=HALF)
+        pooled, at = F.max_pool1d(x, 2, return_indices=True)
+        assert F.max_unpool1d(pooled, at, 2).dtype is fb.float32
+        assert fb.view_as_complex(fb.ones(2, 2, dtype=HALF)).dtype is fb.complex64
+
+
 def test_sum_in_float32_does_not_overflow(gpu_lists):
     x = fb.full((4,), 40000.0, dtype=HALF)
     with half():
@@ -337,6 +378,51 @@ def test_set_autocast_dtype():
     finally:
         fb.set_autocast_dtype("cpu", fb.bfloat16)
 
+    with pytest.raises(TypeError, match="set_autocast_dtype: dtype must be .*, got 'float16'"):
+        fb.set_autocast_dtype("cpu", "float16")
+
+
+def test_switching_without_a_block():
+    fb.set_autocast_cpu_dtype(HALF)
+    fb.set_autocast_enabled("cpu", True)
+    fb.set_autocast_cpu_enabled(True)
+    w = fb.ones(3, 3, requires_grad=True)
+    assert fb.is_autocast_cpu_enabled()
+    assert (X @ w).dtype is HALF
+    assert not _hooks.local.cache  # nothing would forget it
+    with autocast("cpu", enabled=False):
+        assert (X @ X.mT).dtype is fb.float32
+    assert (X @ X.mT).dtype is HALF
+    fb.set_autocast_enabled("cpu", False)
+    assert (X @ X.mT).dtype is fb.float32
+    assert fb.get_autocast_cpu_dtype() is HALF
+    fb.set_autocast_cpu_dtype(fb.bfloat16)
+
+
+def test_what_is_switched_within_a_block_ends_with_it():
+    with half():
+        fb.set_autocast_enabled("cpu", False)
+        assert (X @ X.mT).dtype is fb.float32
+        fb.set_autocast_enabled("cpu", True)
+        fb.set_autocast_cache_enabled(False)
+        assert (X @ X.mT).dtype is HALF
+    assert (X @ X.mT).dtype is fb.float32
+    assert fb.is_autocast_cache_enabled()
+
+
+def test_switching_cuda_without_a_gpu(monkeypatch):
+    monkeypatch.delenv("FLAMBEAU_CUDA_ALIAS", raising=False)
+    if fb.cuda.is_available():
+        pytest.skip("a GPU-like device stands behind cuda")
+    fb.set_autocast_enabled(True)  # the older spelling
+    assert not fb.is_autocast_enabled()
+    assert fb.get_autocast_gpu_dtype() is HALF
+
+
+def test_a_decorated_tensor_is_refused():
+    with pytest.raises(TypeError, match=r"autocast: as a decorator .* got Tensor. Hint: with auto"):
+        half()(X)
+
 
 def test_custom_functions():
     seen = []
@@ -463,11 +549,12 @@ def test_scale_takes_nested_outputs_and_half():
     a, (b, c) = scaler.scale((x.float(), [x.float(), x.float()]))
     assert a.item() == b.item() == c.item() == 2.0**17
     assert [t.item() for t in scaler.scale(iter([fb.ones(())]))] == [2.0**17]
-    with pytest.raises(
-        ValueError,
-        match="GradScaler.scale: outputs must be a Tensor or an iter.* got 3",
-    ):
-        scaler.scale(3)
+    for value in (3, "3", {3: x}):
+        with pytest.raises(
+            ValueError,
+            match="GradScaler.scale: outputs must be a Tensor or an iter.* got .?3",
+        ):
+            scaler.scale(value)
 
 
 def test_order_of_calls():
@@ -554,6 +641,7 @@ def test_disabled():
     assert scaler.state_dict() == {}
     scaler.load_state_dict({})
     scaler.unscale_(None)
+    assert scaler.get_growth_interval() == 2000
 
 
 def test_the_scale_is_a_float32():

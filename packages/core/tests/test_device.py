@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import pytest
 
@@ -67,3 +68,18 @@ def test_cuda_without_a_gpu():
     ):
         with pytest.raises(AssertionError, match=r"no GPU-like device stands behind 'cuda'.*cpu"):
             attempt()
+
+
+def test_defaults_are_those_of_a_thread():
+    seen = []
+
+    def look():
+        seen.append(str(fb.get_default_device()))
+
+    with fb.device("meta"):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        look()
+    look()
+    assert seen == ["cpu", "meta", "cpu"]

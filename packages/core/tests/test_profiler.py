@@ -9,19 +9,22 @@ import time
 import pytest
 
 import flambeau as fb
+from flambeau.autograd import engine, node
 from flambeau.backend.registry import open_device
 from flambeau.kinds import kind_of
+from flambeau.ops._source import SCOPE
 from flambeau.profiler import (
     ProfilerAction,
     ProfilerActivity,
     _record,
+    _session,
     profile,
     record_function,
     schedule,
     supported_activities,
     tensorboard_trace_handler,
 )
-from flambeau.profiler._events import timed
+from flambeau.profiler._events import EventList, FunctionEventAvg, timed
 from flambeau.profiler._record import Label
 
 TABLE = kind_of(fb.device("cpu"), fb.float32).k
@@ -31,11 +34,15 @@ X = fb.ones(2, 3)
 @pytest.fixture(autouse=True)
 def the_table_is_put_back():
     before = TABLE.native()
+    others = engine.run, node.next_seq, SCOPE["next_seq"], node.AccumulateGrad.apply
     yield
     after = TABLE.native()
     assert after.keys() == before.keys()
     assert all(after[k] is before[k] for k in before)
     assert not _record.ACTIVE
+    assert not _session._RUNNING
+    assert others == (engine.run, node.next_seq, SCOPE["next_seq"], node.AccumulateGrad.apply)
+    assert "__init_subclass__" not in vars(node.Node)
 
 
 def rows(prof, **by):
@@ -92,7 +99,7 @@ def test_self_times_of_written_down_events():
     a, b, c = (Label("range", n) for n in "abc")
     events = [(10, 20, 1, b, None, ""), (0, 100, 1, a, None, ""), (30, 60, 1, b, None, "")]
     events += [(32, 40, 1, c, None, ""), (5, 50, 2, c, None, "")]
-    found = [(e.name, round(e.self_time * 1e3)) for e in timed(events, 0)]
+    found = [(e.name, round(e.self_cpu_time_total * 1e3)) for e in timed(events, 0)]
     assert found == [("a", 60), ("c", 45), ("b", 10), ("b", 22), ("c", 8)]
 
 
@@ -200,7 +207,9 @@ def test_the_table():
     assert by_count[0] == "counts"
     assert by_count[4].split()[0] == "exp"
     assert by_count[4].split()[-1] == "3"
-    assert len(by_count) == 7
+    assert len(by_count) == 8
+    assert by_count[6].startswith("Recorded: ")
+    assert ", outside of all rows: " in by_count[6]
     by_time = averages.table(sort_by="self_cpu_time_total")
     assert by_time.splitlines()[3].split()[0] in ("matmul", "fill")
     assert by_time.rstrip().splitlines()[-1].startswith("Self CPU time total: ")
@@ -209,6 +218,94 @@ def test_the_table():
     averages.table(sort_by="cuda_time_total")
     with pytest.raises(ValueError, match="table: sort_by='nosuch' is none of count, cpu_time"):
         averages.table(sort_by="nosuch")
+
+
+def test_names_of_columns():
+    row = FunctionEventAvg("x", "op", count=2, cpu_time_total=3000.0, device_time_total=4.0)
+    row.self_device_memory_usage = 7
+    assert row.cuda_time_total == row.xpu_time_total == 4.0
+    assert row.self_cuda_memory_usage == 7
+    assert (row.cpu_time_str, row.cpu_time_total_str) == ("1.500ms", "3.000ms")
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
+        row.nosuch
+    for name in ("cuda_time_total", "self_xpu_memory_usage", "key", "flops"):
+        EventList([row]).table(sort_by=name)
+
+
+def test_long_names_keep_both_ends():
+    row = FunctionEventAvg("Net.encoder.layers.11 (TransformerEncoderLayer) backward", "module")
+    (line,) = EventList([row]).table(max_name_column_width=30).splitlines()[3:4]
+    assert line.startswith("Net.encoder.la...yer) backward  ")
+
+
+def test_top_level_rows():
+    with profile() as prof, record_function("outer"):
+        X.exp()
+    text = prof.key_averages().table(top_level_events_only=True)
+    assert "outer" in text
+    assert "exp" not in text
+    assert prof.events().total_average().key == "Total"
+    (outer,) = [e for e in prof.events() if e.cpu_parent is None]
+    assert outer.time_range.elapsed_us() == outer.cpu_time_total == outer.cpu_time
+    assert repr(outer).startswith("<FunctionEvent outer at ")
+
+
+def test_time_outside_of_all_rows():
+    with profile() as prof:
+        X.exp()
+        time.sleep(0.01)
+    note = prof.key_averages().table().splitlines()[-2]
+    whole, outside = note.removeprefix("Recorded: ").split(", outside of all rows: ")
+    assert float(outside.removesuffix("ms")) >= 10
+    assert float(whole.removesuffix("ms")) >= float(outside.removesuffix("ms"))
+
+
+def test_flame_graph_lines(tmp_path):
+    with profile() as prof, record_function("a; b"):
+        time.sleep(0.001)
+        for _ in range(50):
+            X.exp()
+    path = tmp_path / "stacks.txt"
+    prof.export_stacks(path)
+    lines = dict(line.rsplit(" ", 1) for line in path.read_text().splitlines())
+    assert int(lines["a__b"]) >= 1000
+    prof.export_stacks(str(path), "self_cuda_time_total")
+    assert path.read_text() == ""
+    with pytest.raises(
+        ValueError, match="export_stacks: metric must be self_cpu_time.*got 'count'"
+    ):
+        prof.export_stacks(path, "count")
+
+
+def test_the_trace_names_threads_and_follows_memory(tmp_path):
+    done = threading.Event()
+
+    def work():
+        X.tanh()
+        done.wait()
+
+    with profile(profile_memory=True) as prof:
+        X.exp()
+        thread = threading.Thread(target=work, name="worker")
+        thread.start()
+        while not any(e[3].name == "tanh" for e in _session._RUNNING[0].recorder.events):
+            time.sleep(0.001)
+    done.set()
+    thread.join()
+    prof.add_metadata("run", "7")
+    prof.preset_metadata_json("sizes", "[1, 2]")
+    prof.export_chrome_trace(tmp_path / "trace.json")
+    trace = json.loads((tmp_path / "trace.json").read_text())
+    assert (trace["run"], trace["sizes"]) == ("7", [1, 2])
+    events = trace["traceEvents"]
+    names = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    tids = {e["name"]: e["tid"] for e in events if e["ph"] == "X"}
+    assert (names[tids["exp"]], names[tids["tanh"]]) == ("MainThread", "worker")
+    assert [e["args"]["bytes"] for e in events if e["ph"] == "C"] == [24, 0, 24, 0]
+    for e in events:
+        assert e["ph"] in "XCM"
+        assert {"name", "pid", "ts", "args"} <= e.keys()
+        assert e["ph"] != "X" or (e["dur"] >= 0 and {"tid", "cat"} <= e.keys())
 
 
 @pytest.mark.parametrize("name", ["trace.json", "trace.json.gz"])
@@ -264,8 +361,9 @@ def test_scheduled_steps_are_handed_over():
 
     def ready(prof):
         found = rows(prof)
-        steps = sorted(k for k in found if k.startswith("ProfilerStep"))
+        steps = sorted(e.name for e in prof.events() if e.name.startswith("ProfilerStep"))
         handed.append((prof.step_num, found["exp"].count, steps))
+        assert found["ProfilerStep*"].count == 2
 
     with profile(schedule=schedule(wait=1, warmup=1, active=2), on_trace_ready=ready) as prof:
         for _ in range(8):
@@ -275,6 +373,20 @@ def test_scheduled_steps_are_handed_over():
         (4, 2, ["ProfilerStep#2", "ProfilerStep#3"]),
         (8, 2, ["ProfilerStep#6", "ProfilerStep#7"]),
     ]
+
+
+def test_recordings_may_be_kept():
+    plan = schedule(wait=0, warmup=0, active=1, repeat=3)
+    with profile(schedule=plan, acc_events=True, profile_memory=True) as prof:
+        for _ in range(4):
+            X.exp()
+            prof.step()
+    found = rows(prof)
+    assert found["exp"].count == found["ProfilerStep*"].count == 3
+    assert found["ProfilerStep*"].cpu_memory_usage == 0
+    starts = [e.start for e in prof.events() if e.name == "exp"]
+    assert starts == sorted(starts)
+    assert starts[0] < starts[2]
 
 
 def test_recordings_back_to_back_are_separate():
@@ -324,3 +436,32 @@ def test_asynchronous_devices_are_waited_for_if_asked(monkeypatch):
 
 def test_activities():
     assert ProfilerActivity.CPU in supported_activities()
+    with pytest.raises(ValueError, match="profile: activities is empty. Hint: activities="):
+        profile(activities=[])
+    cpu = [ProfilerActivity.CPU]
+    assert profile(activities=cpu, use_cuda=True).activities == {*cpu, ProfilerActivity.CUDA}
+    assert profile(use_cuda=False).activities == set(cpu)
+
+
+def test_the_older_names():
+    from flambeau.autograd import profiler
+
+    options = {"use_cuda": True, "record_shapes": True, "profile_memory": True}
+    with profiler.profile(**options) as prof, profiler.record_function("work"):
+        X.exp()
+    assert [e.name for e in prof.function_events] == ["work", "exp"]
+    assert prof.total_average().count == 2
+    assert prof.self_cpu_time_total > 0
+    assert "exp" in str(prof)
+    assert "work" in prof.table(sort_by="cpu_time_total", row_limit=1)
+    assert rows(prof)["exp"].cpu_memory_usage == 24
+    with profiler.profile(enabled=False) as idle:
+        X.exp()
+    assert "object at" in str(idle)
+    with pytest.raises(RuntimeError, match="nothing is recorded yet"):
+        idle.key_averages()
+    assert fb.autograd.profiler is profiler
+    with pytest.raises(
+        AttributeError, match="module 'flambeau.autograd' has no attribute 'nosuch'"
+    ):
+        fb.autograd.nosuch

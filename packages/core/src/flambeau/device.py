@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 from flambeau.errors import ArgumentError, CudaUnavailableError, DeviceError
@@ -77,12 +78,13 @@ class device:
         return device, (self.type, self.index)
 
     def __enter__(self) -> device:
-        _stack.append(_default[0])
-        _default[0] = canonical(self)
+        wanted = canonical(self)
+        _default.stack.append(_default.device)
+        _default.device = wanted
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _default[0] = _stack.pop()
+        _default.device = _default.stack.pop()
 
 
 def canonical(d: Any) -> device:
@@ -91,7 +93,7 @@ def canonical(d: Any) -> device:
     Raises: CudaUnavailableError: `cuda` with no GPU-like device behind it.
     """
     if d is None:
-        return _default[0]
+        return _default.device
     if not isinstance(d, device):
         d = device(d)
     if d.type in _SINGLE:
@@ -106,17 +108,24 @@ def canonical(d: Any) -> device:
     return d if d.index is not None else device(d.type, 0)
 
 
-_default = [device("cpu")]
-_stack: list[device] = []
+class _Default(threading.local):
+    """The default device of one thread, and those of the blocks around."""
+
+    def __init__(self) -> None:
+        self.device = device("cpu")
+        self.stack: list[device] = []
+
+
+_default = _Default()
 
 
 def get_default_device() -> device:
-    """The device on which factories make tensors; cpu unless set."""
-    return _default[0]
+    """The device on which factories make tensors in this thread; cpu unless set."""
+    return _default.device
 
 
 def set_default_device(d: Any) -> None:
-    """Set the device on which factories make tensors (None: back to cpu).
+    """Set the device on which factories make tensors in this thread (None: back to cpu).
 
     Raises: BackendError: the device cannot be opened; the default stays as it was.
     """
@@ -124,4 +133,4 @@ def set_default_device(d: Any) -> None:
 
     wanted = device("cpu") if d is None else canonical(d)
     open_device(wanted)
-    _default[0] = wanted
+    _default.device = wanted

@@ -53,6 +53,8 @@ class _Local(threading.local):
         self.caching = True
         self.cache: dict[int, tuple[Any, int, Any, Tensor]] = {}
         self.stack: list[Any] = []
+        #: Device types that set_autocast_enabled switched on.
+        self.held: frozenset[str] = frozenset()
 
 
 local = _Local()
@@ -71,6 +73,7 @@ def cast(x: Any, mode: Mode, to: dtype) -> Any:
             and x._g.__class__ is AccumulateGrad
             and x._v is None
             and local.caching
+            and local.stack  # else no end of a block would ever forget it
             and state.grad
         )
         return _kept(x, to) if keep else x.to(to)
@@ -223,8 +226,8 @@ def _own(fn: Any) -> types.FunctionType:
     """The function whose code is exchanged: the one that a checking wrapper calls, with its code generated."""
     from flambeau.ops import _op
 
-    while fn.__closure__ and hasattr(fn, "__wrapped__"):
-        fn = fn.__wrapped__
+    while fn.__closure__ and hasattr(fn, "__wrapped__") and not fn.__name__.endswith("_"):
+        fn = fn.__wrapped__  # what an in-place variant wraps is the function that is not in place
     if hasattr(fn, "op") and fn.__code__ is _op._first_call.__code__:
         _op._build(fn.op)
     made: types.FunctionType = fn

@@ -5,8 +5,9 @@ dtype.  widest: all operands in the widest dtype among them.  mixed: half operan
 float32, the result in the dtype of the input.  as_is: no list names it, nor must what it calls be cast.
 banned: refused.
 
-One line differs: PyTorch on the CPU computes GRU's products in half precision but keeps its state in float32; here all
-recurrent layers run in half precision, as PyTorch's do on CUDA.
+Some lines differ. PyTorch on the CPU computes GRU's products in half precision but keeps its state in float32; here all
+recurrent layers run in half precision, as PyTorch's do on CUDA. Its reflecting and replicating paddings on the CPU give
+float32; here they keep the dtype, since copied elements lose nothing.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _BOTH_FLOAT32 = (
 )
 _CPU_FLOAT32 = (
     "avg_pool3d max_pool3d adaptive_avg_pool3d adaptive_max_pool3d "
-    "fractional_max_pool2d fractional_max_pool3d max_unpool2d max_unpool3d binary_cross_entropy grid_sample polar prod "
-    "quantile nanquantile trace"
+    "fractional_max_pool2d fractional_max_pool3d max_unpool1d max_unpool2d max_unpool3d "
+    "binary_cross_entropy grid_sample polar prod quantile nanquantile trace view_as_complex"
 )
 _FLOAT32 = (
-    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow rpow "
-    "softplus layer_norm rms_norm group_norm cosine_similarity dist pdist renorm logsumexp norm "
-    "interpolate upsample"
+    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow rpow square "
+    "multilabel_soft_margin_loss softplus layer_norm rms_norm group_norm cosine_similarity dist pdist "
+    "renorm logsumexp norm interpolate upsample"
 )
 _UNLESS_DTYPE = "prod softmax log_softmax cumprod cumsum sum"
 
@@ -41,7 +42,10 @@ _WIDEST = (
     "addcdiv addcmul atan2 bilinear cross dot vdot grid_sample index_put tensordot scatter_add "
     "cat stack"
 )
+#: Not listed by PyTorch, but made here of functions that are.
+_BOTH_AS_IS = "adaptive_avg_pool addmm_ addbmm_ baddbmm_ addmv_ addr_"  # in place is never cast
 _CPU_AS_IS = "mv addmv dot vdot"
+_AS_IS = "frexp ldexp nanmean nansum trace"
 _CPU_MIXED = "layer_norm rms_norm group_norm batch_norm instance_norm"
 _MIXED = "batch_norm instance_norm"
 
@@ -56,7 +60,7 @@ CPU = _policies(
     float32=f"{_BOTH_FLOAT32} {_CPU_FLOAT32}",
     widest=_CPU_WIDEST,
     mixed=_CPU_MIXED,
-    as_is=_CPU_AS_IS,
+    as_is=f"{_BOTH_AS_IS} {_CPU_AS_IS}",
 )
 #: Function -> policy on every other device.
 GPU = _policies(
@@ -65,6 +69,7 @@ GPU = _policies(
     float32_unless_dtype=_UNLESS_DTYPE,
     widest=_WIDEST,
     mixed=_MIXED,
+    as_is=f"{_BOTH_AS_IS} {_AS_IS}",
     banned="binary_cross_entropy",
 )
 #: Inner functions that layers call without passing through the public one: (module, name) -> entry above.
@@ -75,5 +80,6 @@ INNER = {
     ("flambeau.nn.functional._rnn", "layer"): "rnn_layer",
     ("flambeau.nn.functional._rnn", "packed"): "rnn_packed",
     ("flambeau.nn.functional._rnn", "cell"): "rnn_cell",
+    ("flambeau.nn.functional._adaptive_pool", "_adaptive_avg"): "adaptive_avg_pool",
     ("flambeau.ops.elementwise", "rpow"): "rpow",
 }

@@ -10,7 +10,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.amp._hooks import Mode, install, local, uninstall
 from flambeau.device import canonical, device
-from flambeau.dtypes import dtype
+from flambeau.dtypes import dtype, dtype as _dtype
 from flambeau.errors import ArgumentError, UnsupportedDTypeError
 from flambeau.kinds import kind_of
 
@@ -53,14 +53,58 @@ def _dtype_of(type_: str) -> dtype:
 
 
 def set_autocast_dtype(device_type: str, dtype: dtype) -> None:
-    """Choose the dtype of autocast for the device type in this thread."""
+    """Choose the dtype of autocast for the device type in this thread, at most until the block around it ends.
+
+    Raises: ArgumentError: dtype is none.
+    """
+    if not isinstance(dtype, _dtype):
+        raise ArgumentError(f"set_autocast_dtype: dtype must be a flambeau dtype, got {dtype!r}")
     type_ = _type(device_type)
     _set(Mode(type_, dtype, is_autocast_enabled(device_type)))
+
+
+def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
+    """Switch autocast for the device type on or off in this thread, at most until the block around it ends.
+
+    Programs use `with autocast(...)`; libraries that restore a state themselves use this. One argument alone is
+    enabled, for "cuda".
+    """
+    if enabled is None:
+        device_type, enabled = "cuda", device_type
+    type_ = _type(device_type)
+    mode = Mode(type_, _dtype_of(type_), bool(enabled) and type_ != "cuda")
+    if mode.enabled:
+        _check(type_, mode.dtype)
+    _hold((local.held | {type_}) if mode.enabled else (local.held - {type_}))
+    _set(mode)
+
+
+def _hold(wanted: frozenset[str]) -> None:
+    """Count the device types that are switched on without a block among the users of the hooks."""
+    for _ in wanted - local.held:
+        install()
+    for _ in local.held - wanted:
+        uninstall()
+    local.held = wanted
 
 
 def is_autocast_cache_enabled() -> bool:
     """Whether casts of parameters are kept until the outermost block ends."""
     return local.caching
+
+
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    """Choose whether casts of parameters are kept in this thread, at most until the block around it ends."""
+    local.caching = bool(enabled)
+
+
+#: PyTorch's older names.
+is_autocast_cpu_enabled = functools.partial(is_autocast_enabled, "cpu")
+set_autocast_cpu_enabled = functools.partial(set_autocast_enabled, "cpu")
+get_autocast_cpu_dtype = functools.partial(get_autocast_dtype, "cpu")
+set_autocast_cpu_dtype = functools.partial(set_autocast_dtype, "cpu")
+get_autocast_gpu_dtype = functools.partial(get_autocast_dtype, "cuda")
+set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 
 def clear_autocast_cache() -> None:
@@ -71,6 +115,18 @@ def clear_autocast_cache() -> None:
 def _set(mode: Mode) -> None:
     local.modes = {**local.modes, mode.type: mode}
     local.on = {t: m for t, m in local.modes.items() if m.enabled} or None
+
+
+def _check(type_: str, chosen: dtype) -> None:
+    try:
+        kind_of(canonical(type_), chosen)
+    except UnsupportedDTypeError as error:
+        other = _HALF[1 - _HALF.index(chosen)] if chosen in _HALF else dtypes.float16
+        reason = str(error).removesuffix("x.float()")  # the tensors here are float32
+        raise UnsupportedDTypeError(
+            f"autocast: dtype={chosen!r} cannot be used on {type_}: {reason}"
+            f"{', or ' if reason == str(error) else ''}autocast('{type_}', dtype={other!r})"
+        ) from None
 
 
 class autocast:
@@ -115,38 +171,34 @@ class autocast:
             )
             enabled = False
         if enabled:
-            self._check(type_, chosen)
+            _check(type_, chosen)
         self.enabled = enabled
         self._mode = Mode(type_, chosen, enabled)
-
-    @staticmethod
-    def _check(type_: str, chosen: dtype) -> None:
-        try:
-            kind_of(canonical(type_), chosen)
-        except UnsupportedDTypeError as error:
-            other = _HALF[1 - _HALF.index(chosen)]
-            raise UnsupportedDTypeError(
-                f"autocast: dtype={chosen!r} cannot be used on {type_}: {error}, or "
-                f"autocast('{type_}', dtype={other!r})"
-            ) from None
 
     def __enter__(self) -> autocast:
         if self.enabled:
             install()
-        local.stack.append((local.modes, local.on, local.caching))
+        local.stack.append((local.modes, local.on, local.caching, local.held))
         if self.cache_enabled is not None:
             local.caching = self.cache_enabled
         _set(self._mode)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        local.modes, local.on, local.caching = local.stack.pop()
+        local.modes, local.on, local.caching, held = local.stack.pop()
+        _hold(held)
         if not local.stack:
             local.cache.clear()
         if self.enabled:
             uninstall()
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(func):
+            raise ArgumentError(
+                f"autocast: as a decorator it takes a function, got {type(func).__name__}. Hint: "
+                "with autocast(...): y = model(x)"
+            )
+
         @functools.wraps(func)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self:

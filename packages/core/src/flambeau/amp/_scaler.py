@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -53,13 +53,11 @@ class GradScaler:
     ) -> None:
         self._device = device
         self._enabled = enabled and device_type(device).type != "cuda"
-        if not self._enabled:
-            return
-        if growth_factor <= 1.0:
+        if self._enabled and growth_factor <= 1.0:
             raise ScalerError(
                 f"GradScaler: The growth factor must be > 1.0, got growth_factor={growth_factor}"
             )
-        if backoff_factor >= 1.0:
+        if self._enabled and backoff_factor >= 1.0:
             raise ScalerError(
                 f"GradScaler: The backoff factor must be < 1.0, got backoff_factor={backoff_factor}"
             )
@@ -80,7 +78,7 @@ class GradScaler:
             return outputs * self._factor(outputs)
         if isinstance(outputs, list | tuple):
             return type(outputs)(map(self.scale, outputs))
-        if isinstance(outputs, Iterable):
+        if isinstance(outputs, Iterable) and not isinstance(outputs, str | Mapping):
             return map(self.scale, outputs)
         raise ArgumentError(
             f"GradScaler.scale: outputs must be a Tensor or an iterable of Tensors, got {outputs!r}"

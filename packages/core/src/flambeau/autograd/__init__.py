@@ -1,5 +1,8 @@
 """Automatic differentiation: the tape, its walk, and what users build on it."""
 
+import importlib
+from typing import Any
+
 from flambeau.autograd import functional
 from flambeau.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from flambeau.autograd.engine import backward, grad
@@ -27,3 +30,9 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "profiler":  # imported at first use, as most programs have none
+        return importlib.import_module("flambeau.autograd.profiler")
+    raise AttributeError(f"module 'flambeau.autograd' has no attribute {name!r}")

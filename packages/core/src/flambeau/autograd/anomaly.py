@@ -6,20 +6,12 @@ import sys
 import traceback
 from typing import Any
 
-import flambeau.autograd.node as _node
+from flambeau.autograd import marks
 from flambeau.autograd.engine import ANOMALY
 
-_PLAIN = _node.next_seq
 
-
-class _TracedSeq(int):
-    """A sequence number that remembers the Python stack that made the node."""
-
-    trace: str
-
-
-def _traced_seq() -> _TracedSeq:
-    seq = _TracedSeq(_PLAIN())
+def _trace(seq: Any) -> None:
+    """Let a node remember the Python stack that made it."""
     own = ("/flambeau/ops/", "/flambeau/autograd/", "/flambeau/nn/")
     frames = [
         f
@@ -28,7 +20,6 @@ def _traced_seq() -> _TracedSeq:
         and not any(part in f.filename.replace("\\", "/") for part in own)
     ]
     seq.trace = "".join(traceback.format_list(frames[-6:])) + module_at(sys._getframe(1))
-    return seq
 
 
 def module_at(frame: Any) -> str:
@@ -65,11 +56,9 @@ class set_detect_anomaly:
         self._switch(mode, mode and check_nan)
 
     def _switch(self, on: bool, check_nan: bool) -> None:
-        from flambeau.ops._source import SCOPE
-
+        if on != ANOMALY.on:
+            (marks.add if on else marks.remove)(_trace)
         ANOMALY.on, ANOMALY.check_nan = on, check_nan
-        # Generated code and hand-written nodes read these names at every call, so tracing costs nothing when it is off.
-        SCOPE["next_seq"] = _node.next_seq = _traced_seq if on else _PLAIN
 
     def __enter__(self) -> None:
         return None

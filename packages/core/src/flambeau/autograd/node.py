@@ -16,7 +16,7 @@ from flambeau.errors import GradError, InplaceModifiedError
 if TYPE_CHECKING:
     from flambeau.tensor import Tensor
 
-#: Creation order of nodes, which is a topological order of every graph. Anomaly mode swaps what generated code calls.
+#: Creation order of nodes, which is a topological order of every graph. `marks` exchanges it.
 next_seq = itertools.count(1).__next__
 
 Grads = tuple["Tensor | None", ...]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.backend.protocol import Device, KernelTable
-from flambeau.backend.registry import opened
+from flambeau.backend.registry import opened, opened_by_type
 
 #: (kernel, its name, its device's type, its device) -> the kernel to call in its place.
 Layer = Callable[[Any, str, str, Device], Any]
@@ -51,19 +51,12 @@ def _place() -> None:
     _devices = opened()
     if not _layers:
         return
-    for device_type, dev in _by_type():
-        table: Any = dev.kernels
-        for name, own in list(table.items()):
+    for device_type, dev in opened_by_type():
+        kernels: Any = dev.kernels
+        for name, own in list(kernels.items()):
             if own is not None:
                 placed = own
                 for layer in _layers:
                     placed = layer(placed, name, device_type, dev)
-                table[name] = placed
-                _placed.append((table, name, own, placed))
-
-
-def _by_type() -> list[tuple[str, Device]]:
-    from flambeau.kinds import _kinds
-
-    types = {id(next(iter(kinds.values())).dev): d.type for d, kinds in _kinds.items()}
-    return [(types.get(id(dev), dev.info.kind), dev) for dev in opened()]
+                kernels[name] = placed
+                _placed.append((kernels, name, own, placed))

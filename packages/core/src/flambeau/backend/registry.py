@@ -127,6 +127,11 @@ def opened() -> tuple[Device, ...]:
     return _r.opened
 
 
+def opened_by_type() -> list[tuple[str, Device]]:
+    """The devices opened so far with their device types."""
+    return [(name, dev) for (name, _), dev in list(_r.open.items())]
+
+
 def _open_first(device: device_type) -> Device:
     device = canonical(device)
     name, index = device.type, device.index or 0
@@ -138,7 +143,10 @@ def _open_first(device: device_type) -> Device:
             found = _start(loaded, index)
             _r.open[name, index] = found
             _r.opened = (*_r.opened, found)
-        return found
+    # A profile or a nan guard may be running, and is to see this device as well.
+    if (exchange := sys.modules.get("flambeau.backend.exchange")) is not None:
+        exchange.attach()
+    return found
 
 
 def _start(loaded: _Loaded, index: int) -> Device:

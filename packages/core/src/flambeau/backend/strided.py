@@ -210,6 +210,10 @@ class StridedDevice(_protocol.Device):
         """What is in use and what is kept for later use."""
         return self._pool.stats()
 
+    def reset_peak_memory_stats(self) -> None:
+        """Start the peaks of `memory_stats` again from what is in use now."""
+        self._pool.reset_peaks()
+
     def empty_cache(self) -> None:
         """Give kept memory back to the device."""
         self._pool.flush()

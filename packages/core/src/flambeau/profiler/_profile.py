@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import enum
+import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flambeau._atomic import replacing
 from flambeau.errors import ArgumentError
-from flambeau.profiler._events import (
-    EventList,
-    FunctionEvent,
-    averages,
-    chrome_trace,
-    timed,
-    write_atomically,
-)
-from flambeau.profiler._record import ProfilerError, Recorder, record_function
+from flambeau.profiler._events import EventList, write_atomically
+from flambeau.profiler._record import ProfilerError, record_function
+from flambeau.profiler._session import Session
+from flambeau.profiler._trace import stacks
 
 
 class ProfilerActivity(enum.Enum):
@@ -27,6 +24,8 @@ class ProfilerActivity(enum.Enum):
     CPU = 0
     XPU = 1
     CUDA = 2
+    MTIA = 3
+    HPU = 4
 
 
 class ProfilerAction(enum.Enum):
@@ -95,20 +94,26 @@ def supported_activities() -> set[ProfilerActivity]:
 
 
 class profile:
-    """Records every kernel, module call and `record_function` range within the block, in all threads.
+    """Records what runs within the block, in all threads: kernels, modules, their backward pass, and named ranges.
 
-    A kernel's row is the time inside the backend; what Python adds around it shows in the self time of modules and
-    ranges. Without a profile nothing is measured and nothing costs: the exchanged kernels are put back.
+    A kernel's row is the time inside the backend; what Python adds around it shows in the self time of the rows around:
+    modules (`Net.fc1 (Linear)`, and `Net.fc1 (Linear) backward` for its backward pass), backward functions
+    (`AddmmBackward0`), `Optimizer.step#Adam.step`, `enumerate(DataLoader)#...`, and `record_function` ranges. Without a
+    profile nothing is measured and nothing costs: what was exchanged is put back. Forked worker processes are left out.
 
     Args:
         activities: with ProfilerActivity.CUDA (None: all) asynchronous devices are waited for after each kernel.
         schedule: step -> ProfilerAction, as `schedule()` makes it; None: record everything.
         on_trace_ready: called with this object when a recording is complete.
         record_shapes: note the shapes of the kernels' arguments.
+        profile_memory: note what kernels allocate and what is freed; arrays that were there before do not count.
         with_stack: note the line of the program that called.
-        profile_memory, with_flops, with_modules, acc_events, experimental_config,
-        execution_trace_observer: kept for PyTorch's signature.
-    Raises: ProfilerError: another profile is running.
+        with_flops: count the operations of matrix products, convolutions, attention and recurrent layers.
+        acc_events: keep the calls of earlier recordings of the schedule.
+        with_modules (they always have rows), experimental_config, execution_trace_observer,
+        custom_trace_id_callback: kept for PyTorch's signature.
+        use_cuda: PyTorch's older word for ProfilerActivity.CUDA.
+    Raises: ProfilerError: another profile is running.  ArgumentError: activities is empty.
 
     Example:
         >>> import flambeau as fb
@@ -132,15 +137,26 @@ class profile:
         experimental_config: Any = None,
         execution_trace_observer: Any = None,
         acc_events: bool = False,
+        use_cuda: bool | None = None,
+        custom_trace_id_callback: Any = None,
     ) -> None:
-        self.activities = set(activities) if activities else supported_activities()
+        self.activities = supported_activities() if activities is None else set(activities)
+        if use_cuda is not None:
+            change = self.activities.add if use_cuda else self.activities.discard
+            change(ProfilerActivity.CUDA)
+        if not self.activities:
+            raise ArgumentError(
+                "profile: activities is empty. Hint: activities=[ProfilerActivity.CPU], or none at all"
+            )
         self.schedule, self.on_trace_ready = schedule, on_trace_ready
         self.record_shapes, self.with_stack = record_shapes, with_stack
+        self.profile_memory, self.with_flops = profile_memory, with_flops
+        self.acc_events = acc_events
         self.step_num = 0
         self.current_action = ProfilerAction.NONE
-        self._recorder: Recorder | None = None
-        self._last: Recorder | None = None
-        self._events: list[FunctionEvent] | None = None
+        self._metadata: dict[str, Any] = {}
+        self._session: Session | None = None
+        self._last: Session | None = None
         self._range: record_function | None = None
         self._running = False
 
@@ -166,7 +182,7 @@ class profile:
             return
         self._unmark()
         self._running = False
-        if self._recorder is not None:
+        if self._session is not None:
             self._finish()
         self.current_action = ProfilerAction.NONE
 
@@ -185,32 +201,35 @@ class profile:
         return ProfilerAction.RECORD if self.schedule is None else self.schedule(self.step_num)
 
     def _move(self, action: ProfilerAction) -> None:
-        if self._recorder is not None and (
+        if self._session is not None and (
             self.current_action is ProfilerAction.RECORD_AND_SAVE or action not in _RECORDING
         ):
             self._finish()
         self.current_action = action
         if action in _RECORDING:
-            if self._recorder is None:
-                recorder = Recorder(
-                    self.record_shapes,
-                    self.with_stack,
-                    bool(self.activities - {ProfilerActivity.CPU}),
+            if self._session is None:
+                session = Session(
+                    shapes=self.record_shapes,
+                    stack=self.with_stack,
+                    wait=bool(self.activities - {ProfilerActivity.CPU}),
+                    memory=self.profile_memory,
+                    flops=self.with_flops,
+                    earlier=self._last if self.acc_events else None,
                 )
-                recorder.start()
-                self._recorder = recorder
+                session.start()
+                self._session = session
             else:
-                self._recorder.attach()
+                self._session.attach()
 
     def _finish(self) -> None:
-        recorder: Any = self._recorder
-        recorder.stop()
-        self._recorder, self._last, self._events = None, recorder, None
+        session: Any = self._session
+        session.stop()
+        self._session, self._last = None, session
         if self.on_trace_ready is not None:
             self.on_trace_ready(self)
 
     def _mark(self) -> None:
-        if self.schedule is not None and self._recorder is not None:
+        if self.schedule is not None and self._session is not None:
             self._range = record_function(f"ProfilerStep#{self.step_num}")
             self._range.__enter__()
 
@@ -232,13 +251,14 @@ class profile:
 
         Raises: ProfilerError: nothing was recorded yet.
         """
+        return self._complete().events()
+
+    def _complete(self) -> Session:
         if self._last is None:
             raise ProfilerError(
                 "profiler: nothing is recorded yet. Hint: read the results after the with block, or in on_trace_ready"
             )
-        if self._events is None:
-            self._events = timed(self._last.events, self._last.began)
-        return EventList(self._events)
+        return self._last
 
     def key_averages(
         self,
@@ -250,11 +270,40 @@ class profile:
 
         Raises: ProfilerError: nothing was recorded yet.
         """
-        return averages(self.events(), group_by_input_shape, group_by_stack_n > 0)
+        return self.events().key_averages(group_by_input_shape, group_by_stack_n)
 
     def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write the recording for chrome://tracing or Perfetto, compressed if the name ends with .gz."""
-        write_atomically(os.fspath(path), chrome_trace(self.events()))
+        write_atomically(os.fspath(path), {**self._complete().trace(), **self._metadata})
+
+    def export_stacks(
+        self, path: str | os.PathLike[str], metric: str = "self_cpu_time_total"
+    ) -> None:
+        """Write the recording for flame graphs: on each line names from the outside in, and microseconds.
+
+        Args: metric: self_cpu_time_total, or self_device_time_total (self_cuda_time_total).
+        Raises: ArgumentError: metric is something else.
+        """
+        if metric.replace("cuda", "device") not in (
+            "self_cpu_time_total",
+            "self_device_time_total",
+        ):
+            raise ArgumentError(
+                "export_stacks: metric must be self_cpu_time_total or self_device_time_total, got "
+                f"{metric!r}"
+            )
+        with replacing(path) as file:
+            file.writelines(f"{line}\n".encode() for line in stacks(self.events(), metric))
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Add a text to the traces that are written from now on."""
+        self._metadata[key] = value
+
+    def add_metadata_json(self, key: str, value: str) -> None:
+        """Add a value, given as JSON, to the traces that are written from now on."""
+        self._metadata[key] = json.loads(value)
+
+    preset_metadata_json = add_metadata_json
 
 
 def tensorboard_trace_handler(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import flambeau as fb
+import flambeau.autograd.node as _node
 from flambeau import dtypes
-from flambeau.autograd.node import Node, freed, next_seq, stale
+from flambeau.autograd.node import Node, freed, stale
 from flambeau.autograd.state import state
 from flambeau.errors import DTypeError, FlambeauError, IndexRangeError, ShapeError
 from flambeau.nn.functional._linear import linear
@@ -102,7 +103,7 @@ def cross_entropy(
             )
             n.ignore = ignore_index  # type: ignore[attr-defined]
             n.hooks = None
-            n.seq = next_seq()
+            n.seq = _node.next_seq()
             n.shape = ()
             n.kind = m
             t._g = n

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.autograd.node import Node, OutputEdge, freed, next_seq, stale
+import flambeau.autograd.node as _node
+from flambeau.autograd.node import Node, OutputEdge, freed, stale
 from flambeau.autograd.state import state
 from flambeau.tensor import Tensor, wrap
 
@@ -88,7 +89,7 @@ def record(
         tuple([0 if t is None or t._s is None else t._s.version for t in inputs]),
         kept,
     )
-    n.hooks, n.seq = None, next_seq()
+    n.hooks, n.seq = None, _node.next_seq()
     if result.__class__ is tuple:
         n.shape, n.kind = result[0]._a.shape, result[0]._kind
         for i, t in enumerate(result):

@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from flambeau.autograd.node import Node, OutputEdge, RemovableHandle, next_seq
+import flambeau.autograd.node as _node
+from flambeau.autograd.node import Node, OutputEdge, RemovableHandle
 from flambeau.autograd.state import state
 from flambeau.errors import ArgumentError, FlambeauError, GradError
 from flambeau.tensor import Tensor, wrap
@@ -278,7 +279,7 @@ class _Boundary(Node):
     def __init__(self, tensors: list[Tensor], see: Hook) -> None:
         self.edges = tuple(t._g for t in tensors)
         self.saved, self.hooks = (), None
-        self.shape, self.kind, self.seq = tensors[0]._a.shape, tensors[0]._kind, next_seq()
+        self.shape, self.kind, self.seq = tensors[0]._a.shape, tensors[0]._kind, _node.next_seq()
         self.count, self.see = len(tensors), see
 
     def name(self) -> str:
