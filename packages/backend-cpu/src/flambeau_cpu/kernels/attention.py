@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau_cpu.kernels.half import through_float32
+
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 _add, _mul, _sub, _exp = np.add, np.multiply, np.subtract, np.exp
 _max = np.maximum.reduce
@@ -111,4 +113,7 @@ def sdpa_backward(
     return gq, gk, gv, gmask
 
 
-TABLE: dict[str, Callable[..., Any]] = {"sdpa": sdpa, "sdpa_backward": sdpa_backward}
+TABLE: dict[str, Callable[..., Any]] = {
+    "sdpa": through_float32(sdpa, rounded=1),
+    "sdpa_backward": through_float32(sdpa_backward),
+}

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau_cpu.kernels.half import through_float32
+
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Ints = tuple[int, ...]
 
@@ -316,5 +318,10 @@ def _scatter(g: Array, w: Array, gx: Array, plan: _Plan) -> None:
 
 
 TABLE: dict[str, Callable[..., Any]] = {
-    "conv": conv, "conv_weight_grad": conv_weight_grad, "conv_input_grad": conv_input_grad,
-}  # fmt: skip
+    name: through_float32(kernel)
+    for name, kernel in (
+        ("conv", conv),
+        ("conv_weight_grad", conv_weight_grad),
+        ("conv_input_grad", conv_input_grad),
+    )
+}

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from flambeau_cpu.kernels.elementwise import is_half
+from flambeau_cpu.kernels.half import through_float32
+
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 
 _add, _mul, _sub, _exp, _log = np.add, np.multiply, np.subtract, np.exp, np.log
@@ -15,6 +18,10 @@ _sum, _max = np.add.reduce, np.maximum.reduce
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     """x @ weight.T + bias."""
+    if x.itemsize == 2 and is_half(
+        x.dtype
+    ):  # asked here: a wrapper's call is dear for so short a kernel
+        return _half_linear(x, weight, bias)
     if x.ndim == 2 and weight.ndim == 2:
         if x.shape[0] <= 48 and weight.shape[0] >= 64 and bias is not None:
             # OpenBLAS is a quarter faster the other way round where rows are few (32x784 by 784x128: 74 against 94 us)
@@ -33,9 +40,14 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
 
 def linear_weight_grad(g: Array, x: Array) -> Array:
     """Sum over leading indices of g[..., o] * x[..., i]."""
+    if g.itemsize == 2 and is_half(g.dtype):
+        return _half_weight_grad(g, x)
     if x.ndim != 2:
         g, x = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
     return np.dot(g.T, x)
+
+
+_half_linear, _half_weight_grad = through_float32(linear), through_float32(linear_weight_grad)
 
 
 def dropout(x: Array, mask: Array, scale: float) -> Array:

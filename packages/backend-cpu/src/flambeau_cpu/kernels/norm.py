@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau_cpu.kernels.half import through_float32
+
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Ints = tuple[int, ...]
 _sum, _mul, _sub, _add = np.add.reduce, np.multiply, np.subtract, np.add
@@ -165,10 +167,13 @@ def blend_(running: Array, value: Array, share: float, factor: float) -> None:
     """running = (1 - share) * running + share * factor * value, in place."""
     d = running.dtype.type
     running *= d(1 - share)
-    running += _mul(value, d(share * factor), dtype=running.dtype)
+    running += _mul(value.astype(running.dtype, copy=False), d(share * factor))
 
 
 TABLE: dict[str, Callable[..., Any]] = {
-    "normalize": normalize, "normalize_backward": normalize_backward, "batch_norm": batch_norm,
-    "batch_norm_backward": batch_norm_backward, "blend_": blend_,
-}  # fmt: skip
+    "normalize": through_float32(normalize, rounded=1),
+    "normalize_backward": through_float32(normalize_backward),
+    "batch_norm": through_float32(batch_norm, rounded=1),
+    "batch_norm_backward": through_float32(batch_norm_backward),
+    "blend_": blend_,
+}

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau_cpu.kernels.half import through_float32
+
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 Maybe = Array | None
 _add, _sub, _mul, _tanh, _dot = np.add, np.subtract, np.multiply, np.tanh, np.dot
@@ -361,6 +363,6 @@ def _simple_back(
 
 
 TABLE: dict[str, Callable[..., Any]] = {
-    "rnn_layer": rnn_layer,
-    "rnn_layer_backward": rnn_layer_backward,
+    "rnn_layer": through_float32(rnn_layer, at=1, rounded=3),
+    "rnn_layer_backward": through_float32(rnn_layer_backward, at=4),
 }

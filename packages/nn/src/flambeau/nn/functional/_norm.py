@@ -133,7 +133,8 @@ def rms_norm(
     """The last axes to unit mean square: x / sqrt(mean(x^2) + eps) * weight. Reference: Zhang, Sennrich 2019."""
     rows, layout = _rows("rms_norm", input, normalized_shape, weight, None)
     if eps is None:
-        eps = fb.finfo(input.dtype).eps
+        # of float32 for 16-bit floats too, in which PyTorch does not compute either
+        eps = fb.finfo(fb.promote_types(input.dtype, fb.float32)).eps
     return _normalize(input, weight, None, rows, layout, eps, False)  # type: ignore[no-any-return]
 
 
