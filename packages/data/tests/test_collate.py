@@ -87,6 +87,29 @@ def test_a_mapping_keeps_its_other_attributes():
     assert sample["a"] == 1
 
 
+def test_arrays_that_differ():
+    x = np.arange(6.0).reshape(2, 3)
+    both = default_collate([x, x.T.copy().T])
+    assert both.tolist() == [x.tolist()] * 2
+    mixed = default_collate([x, x.astype(np.float32)])
+    assert mixed.dtype is fb.float64
+    assert default_collate([np.array(1.5), np.array(2.5)]).tolist() == [1.5, 2.5]
+    assert default_collate([x.astype(">f8")] * 2).tolist() == [x.tolist()] * 2
+    with pytest.raises(RuntimeError, match="stack expects each"):
+        default_collate([x, x[:1]])
+    batch = default_collate([x])
+    batch += 1
+    assert x[0, 0] == 0
+
+
+def test_arrays_follow_the_rule_for_tensors():
+    def count(batch, *, collate_fn_map=None):
+        return len(batch)
+
+    table = {**default_collate_fn_map, fb.Tensor: count}
+    assert collate([np.ones(2), np.ones(2)], collate_fn_map=table) == 2
+
+
 def test_errors():
     with pytest.raises(TypeError, match=r"found <class 'object'>. Hint: DataLoader.*collate_fn"):
         default_collate([object(), object()])

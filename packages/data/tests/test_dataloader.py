@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 
 import flambeau as fb
@@ -158,6 +159,40 @@ def test_rows_out_of_range():
         list(DataLoader(rows(), batch_sampler=[[0, 10]]))
 
 
+@pytest.mark.parametrize(
+    ("batches", "expected"),
+    [
+        ([(1, 2), (3,)], [[1, 2], [3]]),
+        ([{1, 2}, {4: 0}.keys()], [[1, 2], [4]]),
+        ([range(3)], [[0, 1, 2]]),
+        ([np.array([1, -1]), np.array([2], np.int32)], [[1, 9], [2]]),
+        ([list(np.array([1, -1]))], [[1, 9]]),
+        ([fb.tensor([1, 2])], [[1, 2]]),
+    ],
+)
+@pytest.mark.parametrize("make", [rows, lambda: Subset(rows(), range(10))])
+def test_batches_of_indices_of_every_kind(batches, expected, make):
+    assert labels(DataLoader(make(), batch_sampler=batches)) == expected
+
+
+def test_batches_of_indices_that_are_iterators_or_slices():
+    for data in (rows(), Squares()):
+        batches = [iter([1, 2]), iter([3])]
+        assert [len(y) for _, y in DataLoader(data, batch_sampler=batches)] == [2, 1]
+    assert labels(DataLoader(rows(), batch_sampler=[[slice(0, 2), slice(4, 6)]])) == [
+        [[0, 1], [4, 5]]
+    ]
+
+
+@pytest.mark.parametrize("index", [1.0, "a"])
+def test_indices_that_are_no_rows(index):
+    for options in ({"batch_sampler": [[index]]}, {"sampler": [index]}):
+        with pytest.raises(IndexError, match="only integers"):
+            list(DataLoader(rows(), **options))
+    with pytest.raises(IndexError, match="list index out of range"):  # as collating no samples
+        list(DataLoader(rows(), batch_sampler=[[]]))
+
+
 def test_what_is_not_plain_rows_is_collated():
     class Doubled(TensorDataset):
         def __getitem__(self, index):
@@ -201,6 +236,21 @@ def test_without_batches():
 def test_collate_fn():
     loader = DataLoader(Squares(5), 2, collate_fn=lambda samples: [y for _, y in samples])
     assert list(loader) == [[0, 1], [4, 9], [16]]
+
+
+def test_collate_fn_for_lengths_that_vary():
+    def pad(samples):
+        batch = fb.zeros(len(samples), max(map(len, samples)))
+        for row, sample in zip(batch, samples, strict=True):
+            row[: len(sample)] = sample
+        return batch, fb.tensor([len(sample) for sample in samples])
+
+    sequences = [fb.ones(n) for n in (1, 3, 2, 4, 2)]
+    with pytest.raises(RuntimeError, match="stack expects each tensor to be equal size"):
+        list(DataLoader(sequences, 2))
+    for batch, lengths in DataLoader(sequences, 2, collate_fn=pad):
+        assert batch.shape == (len(lengths), max(lengths.tolist()))
+        assert batch.sum(1).tolist() == lengths.tolist()
 
 
 def test_iterable():
@@ -373,6 +423,29 @@ def test_iterable_takes_no_order(name):
 def test_timeout_needs_workers():
     with pytest.raises(AssertionError, match="requires timeout == 0"):
         iter(DataLoader(Squares(), timeout=1))
+
+
+def test_a_generator_of_another_library():
+    for options in ({}, {"shuffle": True}):
+        loader = DataLoader(Squares(), generator=np.random.default_rng(), **options)
+        with pytest.raises(TypeError, match="should be a flambeau.Generator or None, but got Gen"):
+            iter(loader)
+
+
+def test_names_where_programs_look_for_them():
+    import flambeau.utils.data as data
+    from flambeau.utils.data import dataloader
+    from flambeau.utils.data._utils.collate import collate_tensor_fn
+    from flambeau.utils.data._utils.worker import get_worker_info
+    from flambeau.utils.data.dataset import Dataset as FromDataset
+    from flambeau.utils.data.sampler import Sampler as FromSampler
+
+    assert data._utils.collate.default_collate is dataloader.default_collate is default_collate
+    assert dataloader.get_worker_info is get_worker_info is data.get_worker_info
+    assert collate_tensor_fn([fb.ones(2)]).shape == (1, 2)
+    assert FromDataset is Dataset
+    assert FromSampler is data.Sampler
+    assert isinstance(iter(DataLoader(Squares())), dataloader._BaseDataLoaderIter)
 
 
 def test_fixed_attributes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import flambeau as fb
@@ -243,3 +244,124 @@ def test_errors():
     next(batches)
     with pytest.raises(ValueError, match="read by 2 workers, this loader has 0"):
         DataLoader(Stream(), 3).load_state_dict(stream.state_dict())
+
+
+class Longer(Noisy):
+    def __len__(self):
+        return 23
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "match"),
+    [
+        (Noisy(), 5, "batch_size=4, this loader has batch_size=5: it would leave samples out"),
+        (Longer(), 4, r"len\(dataset\)=22, this loader has len\(dataset\)=23: .* Hint: load it"),
+    ],
+)
+def test_a_loader_in_which_the_place_would_be_another_one(data, size, match):
+    loader = DataLoader(Noisy(), 4)
+    between = loader.state_dict()
+    next(iter(loader))
+    other = DataLoader(data, size)
+    with pytest.raises(ValueError, match=f"of the middle of an epoch with {match}"):
+        other.load_state_dict(loader.state_dict())
+    other.load_state_dict(between)  # an epoch that begins anew may be another one
+
+
+def test_a_dataset_without_a_length():
+    class Endless(Dataset):
+        def __getitem__(self, index):
+            return fb.rand(3), index
+
+    def make():
+        return DataLoader(Endless(), 4, sampler=range(9))
+
+    loader = make()
+    batches = iter(loader)
+    next(batches)
+    again = make()
+    again.load_state_dict(json.loads(json.dumps(loader.state_dict())))
+    assert [plain(b)[1] for b in again] == [[4, 5, 6, 7], [8]]
+
+
+def test_a_state_from_before_sizes_were_kept():
+    loader = DataLoader(rows(), 4)
+    next(iter(loader))
+    state = loader.state_dict()
+    del state["sizes"]
+    DataLoader(rows(), 4).load_state_dict(state)
+
+
+def test_a_stream_goes_on_with_one_worker_or_none():
+    def make(**options):
+        return DataLoader(Stream(), 3, generator=fb.Generator().manual_seed(1), **options)
+
+    expected = [plain(b) for b in make()]
+    state, got = make().state_dict(), []
+    for options in ({}, {"num_workers": 1, "worker_kind": "thread"}) * 2:
+        loader = make(**options)
+        loader.load_state_dict(state)
+        got.append(plain(next(iter(loader))))
+        state = loader.state_dict()
+    assert got == expected[:4]
+    loader = make()
+    next(iter(loader))
+    with pytest.raises(ValueError, match="read by 0 workers, this loader has 2"):
+        make(num_workers=2).load_state_dict(loader.state_dict())
+
+
+def test_a_loaded_state_can_be_saved_before_the_epoch_goes_on():
+    loader = DataLoader(rows(), 4, shuffle=True)
+    next(iter(loader))
+    state = loader.state_dict()
+    again = DataLoader(rows(), 4, shuffle=True)
+    again.load_state_dict(state)
+    saved = again.state_dict()
+    assert saved == state
+    saved["start"]["default"].clear()  # what was given out is a copy
+    assert again.state_dict() == state
+    assert len(list(again)) == 5
+
+
+def test_the_place_in_another_order():
+    loader = DataLoader(rows(), 4)
+    next(iter(loader))
+    state = loader.state_dict()
+    for options, order in (
+        ({"shuffle": True}, "BatchSampler of RandomSampler"),
+        ({"sampler": np.arange(22)}, "BatchSampler of ndarray"),
+    ):
+        with pytest.raises(ValueError, match=f"SequentialSampler, this loader has order={order}"):
+            DataLoader(rows(), 4, **options).load_state_dict(state)
+    loader = DataLoader(rows(), batch_sampler=BatchSampler(range(22), 4, False))
+    next(iter(loader))
+    other = DataLoader(rows(), batch_sampler=BatchSampler(range(22), 5, False))
+    with pytest.raises(ValueError, match="batch_size=4, this loader has batch_size=5"):
+        other.load_state_dict(loader.state_dict())
+
+
+def test_an_array_as_sampler():
+    loader = DataLoader(rows(), 4, sampler=np.arange(22)[::-1].copy())
+    batches = iter(loader)
+    expected = [plain(b) for b in DataLoader(rows(), 4, sampler=list(range(21, -1, -1)))]
+    assert plain(next(batches)) == expected[0]
+    again = DataLoader(rows(), 4, sampler=np.arange(22)[::-1].copy())
+    again.load_state_dict(loader.state_dict())
+    assert [plain(b) for b in again] == expected[1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"batches": -1}, "batches"),
+        ({"batches": "3", "last": None}, "batches, last"),
+        ({"per_worker": None}, "per_worker"),
+        ({"start": 3}, "start"),
+        ({"start": {}}, "generators, samplers, default"),
+    ],
+)
+def test_a_state_that_is_not_whole(change, names):
+    loader = DataLoader(rows(), 4)
+    next(iter(loader))
+    with pytest.raises(ValueError, match=f"load_state_dict: {names} is missing from the state"):
+        loader.load_state_dict({**loader.state_dict(), **change})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 import flambeau as fb
@@ -190,3 +191,13 @@ def test_bucket_errors():
         BucketBatchSampler([[1]], 1)
     with pytest.raises(ValueError, match="drop_last should be a boolean"):
         BucketBatchSampler([1], 1, drop_last=None)
+
+
+def test_subsets_whose_indices_are_tensors_or_arrays():
+    for indices in (fb.tensor([4, 5]), np.array([4, 5], np.int32), (4, 5), range(4, 6)):
+        epoch = SubsetRandomSampler(indices).epoch()
+        assert epoch.dtype is fb.int64
+        assert sorted(epoch.tolist()) == [4, 5]
+    assert SubsetRandomSampler([]).epoch().tolist() == []
+    with pytest.raises(IndexError, match="indices should be ints, got flambeau.float32"):
+        SubsetRandomSampler([1.0]).epoch()

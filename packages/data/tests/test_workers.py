@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import pickle
@@ -24,6 +25,7 @@ from flambeau.utils.data import (
     Dataset,
     IterableDataset,
     TensorDataset,
+    _transport,
     get_worker_info,
     sample_rng,
 )
@@ -223,14 +225,20 @@ class Large(Dataset):
         return fb.full((300_000,), float(index)), "text", index
 
 
+def mapped_segments():
+    with open("/proc/self/maps") as file:
+        return sum(f"/fb-{os.getpid()}-" in line for line in file)
+
+
 @pytest.mark.parametrize("hold", [True, False])
 def test_large_arrays_stay_in_shared_memory(hold):
     loader = DataLoader(Large(), 1, num_workers=2, persistent_workers=True)
-    held, names = [], set()
+    held, mapped = [], 0
     for _ in range(2):
         for batch in loader:
             held.append(batch if hold else batch[2])
-            names |= segments()
+            if sys.platform == "linux":
+                mapped = max(mapped, mapped_segments())
     for number, batch in enumerate(held):
         if hold:
             x, _, index = batch
@@ -239,11 +247,88 @@ def test_large_arrays_stay_in_shared_memory(hold):
             assert x.max().item() == number % 20 + 1
         else:
             assert batch.item() == number % 20
-    if os.path.isdir(SEGMENTS) and sys.platform == "linux":
-        assert (len(names) > 12) if hold else (len(names) <= 8)
+    if sys.platform == "linux":
+        assert (mapped > 12) if hold else (0 < mapped <= 8)
     del loader
     gc.collect()
     assert not hold or held[-1][0].max().item() == 20
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_held_arrays_are_copied_where_file_descriptors_are_few(most, monkeypatch):
+    monkeypatch.setattr(_transport, "_most", lambda: most)
+    held = list(DataLoader(Large(), 1, num_workers=2))
+    for i, (x, _, index) in enumerate(held):
+        assert x.min().item() == x.max().item() == index.item() == i
+    if sys.platform == "linux":
+        assert mapped_segments() <= most
+
+
+def test_batches_are_their_own_after_a_break():
+    loader = DataLoader(Large(), 1, num_workers=2, persistent_workers=True)
+    held = []
+    for stop in (1, 4, 2, 7, 3, 20):
+        for i, batch in enumerate(loader):
+            assert batch[2].item() == i
+            held.append(batch)
+            if i == stop:
+                break
+    for x, _, index in held:
+        assert x.min().item() == x.max().item() == index.item()
+
+
+# ---- shared memory that is missing or full
+@pytest.fixture
+def files(monkeypatch, tmp_path):
+    """Where segments go that cannot be in shared memory."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(_transport, "_told", set())
+    yield tmp_path
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+needs_files = pytest.mark.skipif(sys.platform != "linux", reason="segments are no files")
+
+
+@needs_files
+def test_no_shared_memory(files, monkeypatch):
+    monkeypatch.setattr(_transport, "_FOLDER", str(files / "missing"))
+    loader = DataLoader(Growing(), 1, num_workers=2)
+    with pytest.warns(UserWarning, match="full or missing.*through files in .*Hint: docker run"):
+        batches = list(loader)
+    assert [b.max().item() for b in batches] == list(range(12))
+
+
+@needs_files
+def test_full_shared_memory(files, monkeypatch):
+    limit_writes(monkeypatch, lambda path, size: size > 20_000 and path.startswith(SEGMENTS))
+    with pytest.warns(UserWarning, match="full or missing"):
+        batches = list(DataLoader(Growing(), 1, num_workers=2))
+    assert [b.max().item() for b in batches] == list(range(12))
+
+
+@needs_files
+def test_no_memory_anywhere(files, monkeypatch):
+    limit_writes(monkeypatch, lambda path, size: size > 20_000)
+    batches = iter(DataLoader(Growing(), 1, num_workers=1))
+    assert [next(batches).max().item() for _ in range(4)] == list(range(4))
+    with pytest.raises(OSError, match="(?s)Caught OSError in DataLoader worker.*No space left"):
+        next(batches)
+    limit_writes(monkeypatch, lambda path, size: True)
+    with pytest.raises(OSError, match="(?s)shortened.*No space left on device"):
+        next(iter(DataLoader(Growing(), 1, num_workers=1, prefetch_factor=8)))
+
+
+def limit_writes(monkeypatch, full):
+    write = _transport._File.write
+
+    def limited(segment, parts):
+        if full(segment.name, sum(memoryview(part).nbytes for _, part in parts)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(segment, parts)
+
+    monkeypatch.setattr(_transport._File, "write", limited)
 
 
 def test_large_tasks_do_not_block():
@@ -264,6 +349,27 @@ def test_a_batch_that_cannot_be_pickled():
         (AttributeError, pickle.PicklingError), match="in DataLoader worker process 0"
     ):
         list(DataLoader(Loose(), 1, num_workers=1, collate_fn=items))
+
+
+class Computed(Dataset):
+    def __init__(self):
+        self.weight = fb.ones(3, requires_grad=True)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.weight if index < 2 else 2 * self.weight
+
+
+def test_a_tensor_with_a_history_cannot_leave_its_process():
+    batches = iter(DataLoader(Computed(), 2, num_workers=1, collate_fn=items))
+    leaves = next(batches)
+    assert all(t.requires_grad and t.is_leaf for t in leaves)
+    with pytest.raises(RuntimeError, match="(?s)no gradient would flow. Hint: detach"):
+        next(batches)
+    (_, computed) = DataLoader(Computed(), 2, num_workers=1, collate_fn=items, worker_kind="thread")
+    assert computed[0].grad_fn is not None
 
 
 def test_a_dataset_that_cannot_be_sent():
@@ -345,6 +451,87 @@ def seed_all(worker):
     fb.manual_seed(9)
 
 
+class Modes(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return fb.is_grad_enabled(), fb.is_inference_mode_enabled(), fb.zeros(1).dtype
+
+
+@pytest.mark.parametrize("options", [{}, *ONE])
+@pytest.mark.parametrize("mode", [fb.no_grad, fb.enable_grad, fb.inference_mode])
+def test_workers_are_in_the_modes_of_the_program(options, mode):
+    fb.set_default_dtype(fb.float64)
+    try:
+        with mode():
+            ((got,),) = DataLoader(Modes(), 1, collate_fn=items, **options)
+    finally:
+        fb.set_default_dtype(fb.float32)
+    assert got == (mode is fb.enable_grad, mode is fb.inference_mode, fb.float64)
+
+
+class Products(Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        x = np.ones((300, 300))
+        return (x @ x)[0, 0], fb.get_num_threads()
+
+
+def two_threads(worker):
+    fb.set_num_threads(2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are seen in /proc")
+def test_products_in_a_worker_use_one_thread():
+    before = fb.get_num_threads()
+    fb.set_num_threads(2)
+    if fb.get_num_threads() != 2:
+        pytest.skip("NumPy's products are not of OpenBLAS")
+    try:
+        loader = DataLoader(Products(), 1, num_workers=1)
+        assert [n.item() for _, n in loader][1] == 1
+        loader = DataLoader(Products(), 1, num_workers=1, worker_init_fn=two_threads)
+        assert [n.item() for _, n in loader] == [2, 2]
+        assert fb.get_num_threads() == 2
+    finally:
+        fb.set_num_threads(before)
+
+
+class Nested(Dataset):
+    def __init__(self, **options):
+        self.options = options
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return [plain(b) for b in DataLoader(Noisy(4), 2, shuffle=True, **self.options)]
+
+
+def test_a_loader_inside_a_worker():
+    def draw(inside, **options):
+        fb.manual_seed(4)
+        return list(DataLoader(Nested(**inside), 2, collate_fn=items, **options))
+
+    expected = draw({})
+    for options in ONE:
+        assert draw({}, **options) == expected
+    assert draw(ONE[0], **ONE[1]) == expected
+    with pytest.raises(AssertionError, match="(?s)daemonic.*Hint: num_workers=0 or worker_kind"):
+        draw(ONE[1], **ONE[1])
+
+
+def test_a_loader_in_another_thread():
+    got = []
+    thread = threading.Thread(target=lambda: got.extend(DataLoader(Stream(4), 2, num_workers=1)))
+    thread.start()
+    thread.join()
+    assert [b.tolist() for b in got] == [[0, 1], [2, 3]]
+
+
 def test_a_thread_does_not_seed_the_program():
     fb.manual_seed(0)
     list(DataLoader(Noisy(4), 2, num_workers=2, worker_kind="thread", worker_init_fn=seed_all))
@@ -379,6 +566,25 @@ def test_iterable_in_turn(options):
     doubled = [b.tolist() for b in DataLoader(Stream(2, share=False), 1, **options)]
     assert doubled == [[0], [0], [1], [1]]
     assert list(DataLoader(Stream(3), None, **options)) == [0, 1, 2]
+
+
+class Drawing(IterableDataset):
+    def __iter__(self):
+        for _ in range(6):
+            yield random.random(), float(np.random.rand())  # noqa: NPY002
+
+
+def test_global_generators_in_streams():
+    def draw():
+        fb.manual_seed(3)
+        loader = DataLoader(Drawing(), 2, num_workers=2, collate_fn=items, persistent_workers=True)
+        return [[sample for b in loader for sample in b] for _ in range(2)]
+
+    epochs = draw()
+    for column in zip(*epochs[0], strict=True):
+        assert len(set(column)) == 12  # they differ between workers, batches and samples
+    assert not set(epochs[0]) & set(epochs[1])
+    assert draw() == epochs
 
 
 class Uneven(IterableDataset):
@@ -460,6 +666,11 @@ class OwnError(Exception):
         super().__init__(one, two)
 
 
+class SilentError(Exception):
+    def __init__(self, code):
+        super().__init__("something went wrong")
+
+
 class Failing(Dataset):
     def __init__(self, how):
         self.how = how
@@ -473,6 +684,14 @@ class Failing(Dataset):
         return index
 
     def fail(self):
+        if self.how == "silent":
+            raise SilentError(3)
+        if self.how == "local":
+
+            class LocalError(LookupError):
+                pass
+
+            raise LocalError("nobody else knows this class")
         if self.how == "key":
             raise KeyError("no such sample")
         if self.how == "own":
@@ -509,6 +728,20 @@ def test_a_samples_error_comes_with_the_workers_traceback(options, how, error, t
     assert "    self.fail()\n" in said
     caught.match(f"(?s).*{text}")
     assert next(batches).item() == 3
+
+
+@pytest.mark.parametrize("options", ONE)
+def test_an_error_with_a_message_of_its_own(options):
+    with pytest.raises(SilentError, match="^something went wrong") as caught:
+        list(DataLoader(Failing("silent"), 1, **options))
+    (note,) = caught.value.__notes__
+    assert "Caught SilentError in DataLoader worker" in note
+    assert "self.fail()" in note
+
+
+def test_an_error_of_a_class_that_only_the_worker_knows():
+    with pytest.raises(LookupError, match="(?s)Caught LocalError.*nobody else knows this class"):
+        list(DataLoader(Failing("local"), 1, num_workers=1))
 
 
 def fail_to_start(worker):
@@ -558,6 +791,20 @@ def test_a_killed_worker_is_named_at_once(persistent):
     assert next(batches).item() == 0
 
 
+class Leaving(Large):
+    def __getitem__(self, index):
+        if index == 2:
+            os._exit(0)
+        return super().__getitem__(index)
+
+
+def test_a_process_that_leaves_without_a_word():
+    loader = DataLoader(Leaving(), 1, num_workers=1)
+    with pytest.raises(RuntimeError, match="exited unexpectedly with exit code 0"):
+        list(loader)
+    assert not segments()
+
+
 def test_a_worker_killed_from_outside():
     loader = DataLoader(Pids(), 1, collate_fn=items, num_workers=1)
     batches = iter(loader)
@@ -575,6 +822,32 @@ def test_timeout(options):
         RuntimeError, match="timed out after 0.05 seconds, waiting for a batch of worker 0"
     ):
         list(loader)
+
+
+def test_timeout_between_epochs():
+    loader = DataLoader(
+        Failing("sleep"), 1, num_workers=1, timeout=0.1, persistent_workers=True, prefetch_factor=3
+    )
+    for _ in loader:
+        break
+    with pytest.raises(RuntimeError, match="timed out after 0.1 seconds.*the epoch before"):
+        iter(loader)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_worker_does_not_handle_the_programs_signals(tmp_path):
+    def handler(number, frame):
+        (tmp_path / "checkpoint").touch()
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        batches = iter(DataLoader(Failing("sleep"), 1, num_workers=1, prefetch_factor=3))
+        next(batches)
+        batches._pool.close(0.0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert batches._pool._processes[0].exitcode == -signal.SIGTERM
+    assert not (tmp_path / "checkpoint").exists()
 
 
 @pytest.mark.parametrize("options", ONE)
@@ -600,6 +873,10 @@ class Slow(Dataset):
     def __getitem__(self, index):
         time.sleep(0.02)
         return os.getpid(), numpy.zeros(100_000)
+
+def hang(self, index):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
 
 loader = DataLoader(Slow(), 1, num_workers=2, persistent_workers={persistent})
 batches = iter(loader)
@@ -657,10 +934,43 @@ def test_ctrl_c_leaves_no_process(target):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_a_killed_program_leaves_nothing():
+def test_a_second_ctrl_c_is_answered_at_once():
+    program = run_program(
+        "Slow.__getitem__ = hang\nfor batch in DataLoader(Slow(), num_workers=1): pass"
+    )
+    program.stdout.readline()
+    worker = int(program.stdout.readline())
+    began = time.monotonic()
+    program.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=10)
+    assert time.monotonic() - began < 1
+    assert all_gone([worker])
+    assert not segments(program.pid)
+    assert errors.strip().endswith("KeyboardInterrupt")
+
+
+def test_a_script_that_is_imported_by_its_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from flambeau.utils.data import DataLoader\n"
+        "list(DataLoader(range(4), num_workers=1, multiprocessing_context='spawn'))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30)
+    assert "exited unexpectedly with exit code 1. Hint: it printed the reason" in done.stderr
+    assert "if __name__ == '__main__':" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("end", ["killed", "hung up"])
+def test_a_killed_program_leaves_nothing(end):
     program = run_program("time.sleep(60)")
     workers = [int(p) for p in program.stdout.readline().split()]
-    program.kill()
+    if end == "killed":
+        program.kill()
+    else:  # as a terminal that is closed does to all of its processes
+        os.killpg(program.pid, signal.SIGHUP)
     program.communicate(timeout=10)  # when the last holder of its pipes has ended
     assert all_gone(workers)
     until = time.monotonic() + 5

@@ -1,5 +1,6 @@
 """Datasets, samplers and the DataLoader."""
 
+from flambeau.utils.data import _utils
 from flambeau.utils.data._collate import (
     collate,
     default_collate,

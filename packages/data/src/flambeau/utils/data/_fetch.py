@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import flambeau
 from flambeau.dtypes import int64
 from flambeau.ops.positions import index_select
 from flambeau.tensor import Tensor
 from flambeau.utils.data import _collate
-from flambeau.utils.data._seeding import begin, here, install
+from flambeau.utils.data._seeding import Place, here, install
 from flambeau.utils.data.dataset import Subset, TensorDataset
 from flambeau.utils.data.errors import WorkerError
 
 Collate = Callable[[Any], Any]
+#: Types of the indices in a batch that may be rows of tensors: what else indexes a tensor means something else.
+_ROWS: tuple[set[type], ...] = ({int}, {np.int64})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Recipe:
 
     def rows(self) -> TensorRows | None:
         """The tensors to slice batches from, where that is all there is to do."""
-        return tensor_rows(self.dataset, self.collate_fn) if self.batched else None
+        return tensor_rows(self) if self.batched else None
 
 
 class MapFetcher:
@@ -59,28 +63,26 @@ class MapFetcher:
 
     def fetch(self, index: Any, position: int) -> Any:
         """The batch of the samples at an index, the first of which is at a position of the epoch."""
-        outer = here.state, here.origin
+        outer, here.place = here.place, Place(self.seed, (position, None))
         try:
-            return self._fetch(index, position)
+            return self._fetch(index, position, here.place)
         except StopIteration as error:  # would end the epoch without a word
             raise WorkerError(
                 f"DataLoader: the dataset or collate_fn raised StopIteration for index {index}"
             ) from error
         finally:
-            here.state, here.origin = outer
+            here.place = outer
 
-    def _fetch(self, index: Any, position: int) -> Any:
+    def _fetch(self, index: Any, position: int, place: Place) -> Any:
         if not self.batched:
-            begin(self.seed, position, index)
+            place.at = position, index
             return self.collate_fn(self.dataset[index])
         if self.together:
-            begin(self.seed, position, None)
             return self.collate_fn(self.together(index))
-        dataset, seed, samples = self.dataset, self.seed, []
-        for i in index:
-            begin(seed, position, i)
-            samples.append(dataset[i])
-            position += 1
+        dataset, samples = self.dataset, []
+        for at in enumerate(index, position):
+            place.at = at
+            samples.append(dataset[at[1]])
         return self.collate_fn(samples)
 
 
@@ -92,32 +94,31 @@ class IterableFetcher:
         self.recipe, self.worker = recipe, worker
         self.samples: Iterator[Any] | None = None
         self.ended = False
-        self.seed = self.position = 0
+        self.place = Place(0, (0, worker))
 
     def start(self, seed: int, skip: int = 0) -> None:
         """Begin an epoch, after the first `skip` batches of it."""
-        self.seed, self.position, self.samples, self.ended = seed, 0, None, False
-        outer = here.state, here.origin
+        self.place, self.samples, self.ended = Place(seed, (0, self.worker)), None, False
+        outer, here.place = here.place, self.place
         try:
             for _ in range(skip):
                 self._next()
         except StopIteration:
             self.ended = True
         finally:
-            here.state, here.origin = outer
+            here.place = outer
 
     def fetch(self, index: Any, position: int) -> Any:
         """The next batch; StopIteration after the last one."""
-        outer = here.state, here.origin
+        outer, here.place = here.place, self.place
         try:
             return self.recipe.collate_fn(self._next())
         finally:
-            here.state, here.origin = outer
+            here.place = outer
 
     def _next(self) -> Any:
         if self.ended:
             raise StopIteration
-        begin(self.seed, self.position, self.worker)
         if self.samples is None:
             self.samples = iter(self.recipe.dataset)
         size = self.recipe.batch_size
@@ -134,8 +135,8 @@ class IterableFetcher:
         return samples
 
     def _sample(self) -> Any:
-        self.position += 1
-        begin(self.seed, self.position, self.worker)
+        place = self.place
+        place.at = place.at[0] + 1, self.worker
         return next(self.samples)  # type: ignore[arg-type]  # made by _next
 
 
@@ -143,10 +144,11 @@ class TensorRows:
     """Batches of a TensorDataset, or of subsets of one, as one selection from each tensor.
 
     rows: what each index of the dataset means in the tensors; None where it means itself.
+    recipe: of the batches of indices that are not plain ints.
     """
 
-    def __init__(self, tensors: tuple[Tensor, ...], rows: Tensor | None) -> None:
-        self.tensors, self.rows = tensors, rows
+    def __init__(self, tensors: tuple[Tensor, ...], rows: Tensor | None, recipe: Recipe) -> None:
+        self.tensors, self.rows, self.recipe = tensors, rows, recipe
 
     def select(self, index: Tensor) -> list[Tensor]:
         """The rows at an index: int64, shape (batch,), negative positions counted from the end."""
@@ -162,16 +164,20 @@ class TensorRows:
         return index if self.rows is None else index_select(self.rows, index, 0, True)
 
     def fetch(self, index: list[Any], position: int) -> list[Tensor]:
-        """As MapFetcher.fetch: rows are not random, so the position does not matter."""
-        return self.select(self.where(flambeau.tensor(index, dtype=int64)))
+        """As MapFetcher.fetch."""
+        if type(index) is list and set(map(type, index)) in _ROWS:
+            return self.select(self.where(flambeau.tensor(index)))
+        batch: list[Tensor] = MapFetcher(self.recipe).fetch(index, position)
+        return batch
 
     def start(self, seed: int, skip: int = 0) -> None:
         """An epoch's seed does not matter here."""
 
 
-def tensor_rows(dataset: Any, collate_fn: Collate) -> TensorRows | None:
+def tensor_rows(recipe: Recipe) -> TensorRows | None:
     """A dataset's tensors and rows, where collating single samples would come to selecting rows."""
-    if collate_fn is not _collate.default_collate:
+    dataset = recipe.dataset
+    if recipe.collate_fn is not _collate.default_collate:
         return None
     if _collate.default_collate_fn_map.get(Tensor) is not _collate.collate_tensors:
         return None
@@ -184,7 +190,7 @@ def tensor_rows(dataset: Any, collate_fn: Collate) -> TensorRows | None:
         dataset = dataset.dataset
     if type(dataset) is not TensorDataset or not all(type(t) is Tensor for t in dataset.tensors):
         return None
-    return TensorRows(dataset.tensors, rows)
+    return TensorRows(dataset.tensors, rows, recipe)
 
 
 def _whole(indices: Any) -> bool:

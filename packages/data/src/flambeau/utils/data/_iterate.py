@@ -35,8 +35,11 @@ class LoaderIterator:
 
     def _draw(self) -> None:
         """Draw the epoch's order."""
-        self._indices: Iterator[Any] = iter(self._loader._index_sampler)
-        if not self._loader._is_iterable:
+        loader = self._loader
+        self._indices: Iterator[Any] = iter(loader._index_sampler)
+        if loader._auto_collation and type(loader.batch_sampler) is not BatchSampler:
+            self._indices = map(_sized, self._indices)
+        if not loader._is_iterable:
             first = next(self._indices, _NONE)
             head = () if first is _NONE else (first,)
             self._indices = itertools.chain(head, self._indices)
@@ -75,6 +78,11 @@ class LoaderIterator:
             )
 
 
+def _sized(batch: Any) -> Any:
+    """A batch of indices that has a length: a batch sampler may give iterators."""
+    return batch if hasattr(batch, "__len__") else list(batch)
+
+
 class InProcess(LoaderIterator):
     """Batches made when they are asked for."""
 
@@ -87,6 +95,7 @@ class InProcess(LoaderIterator):
         self._order: Any = None
         super().__init__(loader)
         done = self._progress.batches
+        self._progress.per_worker = []
         self._slices: Iterator[Any] | None = None
         if self._order is not None and self._rows is not None:
             self._slices = _slices(self._rows, self._order, loader.batch_sampler, done)
@@ -153,7 +162,7 @@ class FromWorkers(LoaderIterator):
         self._depth: int = loader.prefetch_factor or 1
         self._iterable = loader._is_iterable
         progress = self._progress
-        progress.per_worker = progress.per_worker or [0] * (n * self._iterable)
+        progress.per_worker = progress.per_worker or [progress.batches] * (n * self._iterable)
         self._active = list(range(n))
         self._turn = (progress.last + 1) % n
         self._tasks: deque[int] = deque()  # the worker of each task without an answer, oldest first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import multiprocessing
 import os
@@ -15,12 +16,17 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Iterator
 from multiprocessing import connection, resource_tracker, util
 from typing import Any
 
 import numpy as np
 
+from flambeau._settings import get_num_threads, set_num_threads
+from flambeau.dtypes import set_default_dtype
+from flambeau.errors import BackendError
 from flambeau.random import default_generator
+from flambeau.utils.data import _transport
 from flambeau.utils.data._seeding import install
 from flambeau.utils.data._transport import Inbox, Outbox
 from flambeau.utils.data._worker import (
@@ -34,7 +40,7 @@ from flambeau.utils.data._worker import (
     Worker,
     set_worker_info,
 )
-from flambeau.utils.data.errors import WorkerError
+from flambeau.utils.data.errors import KindError, WorkerError
 
 #: Seconds between two looks whether the program is still there, where its end goes unnoticed otherwise.
 _WATCH = 5.0
@@ -55,17 +61,97 @@ def _watch_parent(outbox: Outbox) -> None:
     os._exit(1)
 
 
+def _heed_signals() -> None:
+    """Leave the signals that go to the whole group, as Ctrl-C does, to the program, which closes its workers.
+
+    With a handler, not SIG_IGN, which programs started by a dataset would inherit.
+    """
+    with contextlib.suppress(ValueError):  # not the main thread, so there are no handlers
+        signal.set_wakeup_fd(-1)
+        for name in ("SIGINT", "SIGHUP"):
+            which = getattr(signal, name, None)
+            if which is not None and signal.getsignal(which) is not signal.SIG_IGN:
+                signal.signal(which, lambda *_: None)
+        # The program's own handler, inherited by a fork, may save a checkpoint.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from this thread for a while, and from processes that it starts until they can heed it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _threads() -> int:
+    """Threads of a matrix product; 1 where nothing on the cpu can be asked.  The first call takes milliseconds."""
+    try:
+        return get_num_threads()
+    except BackendError:
+        return 1
+
+
+class _Threads:
+    """Keeps matrix products in a worker to one thread, as the workers share the processor.
+
+    A forked process has none of the threads that products use until the first one. To set their number would start
+    them, and they wait for work by spinning, so it is set when they are seen.
+    """
+
+    def __init__(self, forked: bool) -> None:
+        self._made = 0
+        self._before = _threads()
+        self._open = self._before > 1
+        if self._open and not forked:
+            set_num_threads(1)
+            self._open = False
+
+    def chosen(self) -> None:
+        """worker_init_fn has been called: what it has set stays."""
+        self._open = self._open and get_num_threads() == self._before and not self._seen()
+
+    def limit(self) -> None:
+        """A batch has been made; look after the 1st, 2nd, 4th, 8th ... one."""
+        self._made += 1
+        if self._open and not self._made & (self._made - 1) and self._seen():
+            set_num_threads(1)
+            self._open = False
+
+    @staticmethod
+    def _seen() -> bool:
+        try:
+            return len(os.listdir("/proc/self/task")) > threading.active_count()
+        except OSError:  # not Linux
+            return False
+
+
 def _seed_globals(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (datasets use it, and expect workers to differ)
 
 
+def _seed_for(task: Task, seed: int, worker: int, iterable: bool) -> None:
+    """Seed Python's and NumPy's global generators: for every batch, or for a worker's whole stream."""
+    if not iterable:
+        _seed_globals(seed + task[2])
+    elif task[0] != BATCH:
+        _seed_globals(seed + worker)
+
+
 def _main(
-    setup: Setup, worker: int, tasks: Any, answers: Any, stopped: Any, prefix: str, inherited: Any
+    setup: Setup, worker: int, tasks: Any, answers: Any, flags: Any, prefix: str, inherited: Any
 ) -> None:
     """The body of a worker process."""
-    # Ctrl-C goes to the whole group: the program answers it and closes its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _heed_signals()
+    flags[1 + worker] = 1
     for end in inherited:
         end.close()
     outbox = Outbox(prefix, setup.depth)
@@ -75,21 +161,25 @@ def _main(
     set_worker_info(info)
     _seed_globals(info.seed)
     default_generator.manual_seed(info.seed)
+    set_default_dtype(setup.dtype)
+    threads = _Threads(forked=bool(inherited))
     work = Worker(setup, worker, "DataLoader worker process", keep=False)
+    threads.chosen()
     seed = info.seed
     # The broken pipe or the end of file that a program leaves behind when it closes or dies is no error.
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while not stopped.value:
+    with contextlib.suppress(EOFError, OSError):
+        while not flags[0]:
             task, renew = pickle.loads(tasks.recv_bytes())
             if task is None:
                 break
             if task[0] != BATCH:
                 seed = task[1]
-            elif setup.init_fn is None:
-                _seed_globals(seed + task[2])
+            if setup.init_fn is None:
+                _seed_for(task, seed, worker, setup.recipe.iterable)
             answer = work.answer(task)
             if answer is not None:
                 answers.send_bytes(_message(outbox, work, answer, renew))
+                threads.limit()
     outbox.close()
 
 
@@ -97,10 +187,12 @@ def _message(outbox: Outbox, work: Worker, answer: Answer, renew: bool) -> bytes
     try:
         return outbox.message(answer, renew)
     except Exception as error:
-        if answer[0] == FAILURE:  # an exception type that cannot be pickled
-            answer[1].kind = RuntimeError
-            return outbox.message(answer, renew)
-        return _message(outbox, work, (FAILURE, work.failure(error)), renew)
+        if answer[0] != FAILURE:
+            return _message(outbox, work, (FAILURE, work.failure(error)), renew)
+        failure = answer[1]
+        if not failure.shorten(outbox.inline // 2):
+            raise WorkerError("DataLoader: no memory to say what went wrong") from error
+        return outbox.message(answer, renew)
 
 
 # ---- in the program
@@ -110,14 +202,23 @@ class ProcessPool(Pool):
     def __init__(self, setup: Setup, context: Any) -> None:
         context = context or multiprocessing.get_context()
         self._pid = os.getpid()
-        self._closed = False
+        self._closed = True  # as long as there is nothing to close
         self._tasks: list[Any] = []
         self._answers: list[Any] = []
         self._processes: list[Any] = []
         self._inboxes: list[Inbox] = []
-        # No lock that a killed worker could take with it.
-        self._stopped = context.RawValue("b", 0)
-        resource_tracker.ensure_running()  # before a fork: one tracker for all
+        if multiprocessing.current_process().daemon:
+            raise KindError(
+                "DataLoader: this process is daemonic, as the workers of loaders are, and cannot start worker "
+                "processes. Hint: num_workers=0 or worker_kind='thread'"
+            )
+        self._method = context.get_start_method()
+        # Whether to stop, and who has begun. No lock that a killed worker could take with it.
+        self._flags = context.RawArray("b", 1 + setup.num_workers)
+        self._closed = False
+        _threads()  # once for all workers that are forked
+        if _transport._FOLDER is None:
+            resource_tracker.ensure_running()  # before a fork: one tracker for all
         name = f"fb-{self._pid}-{secrets.token_hex(3)}"
         _pools.add(self)
         try:
@@ -143,9 +244,9 @@ class ProcessPool(Pool):
         self._inboxes.append(Inbox(prefix, setup.depth))
         # A forked worker has to close the program's ends, or it would keep other workers from seeing them closed.
         inherited: list[Any] = []
-        if context.get_start_method() == "fork":
+        if self._method == "fork":
             inherited = [end for pool in _pools for end in (*pool._tasks, *pool._answers)]
-        args = (setup, worker, task_reader, answer_writer, self._stopped, prefix, inherited)
+        args = (setup, worker, task_reader, answer_writer, self._flags, prefix, inherited)
         process = context.Process(
             target=_main, args=args, name=f"flambeau-loader-{worker}", daemon=True
         )
@@ -153,16 +254,18 @@ class ProcessPool(Pool):
             # Python 3.12 warns of forking beside threads, NumPy's among them, which are fit for it.
             warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
             try:
-                process.start()
+                with _without_interrupts():
+                    process.start()
+                    self._processes.append(process)
             except (TypeError, AttributeError, pickle.PicklingError) as error:
                 raise WorkerError(
                     "DataLoader: cannot send the dataset, collate_fn or worker_init_fn to a worker process: "
                     f"{error}. Hint: define them at the top of a module, or worker_kind='thread', "
                     "or multiprocessing_context='fork'"
                 ) from error
-        self._processes.append(process)
-        task_reader.close()
-        answer_writer.close()
+            finally:
+                task_reader.close()
+                answer_writer.close()
 
     def _send(self, worker: int, task: Task) -> None:
         try:
@@ -205,9 +308,14 @@ class ProcessPool(Pool):
         code = process.exitcode
         who = f"DataLoader worker {worker} (pid {process.pid})"
         if code is None or code >= 0:
-            return WorkerError(
-                f"{who} exited unexpectedly with exit code {code}. Hint: num_workers=0 shows what the dataset does"
-            )
+            hint = "num_workers=0 shows what the dataset does"
+            if not self._flags[1 + worker] and self._method != "fork":
+                hint = (
+                    f"it printed the reason. With the start method {self._method!r} the lines of a script that make "
+                    "a DataLoader belong under `if __name__ == '__main__':`, and what the loader is made of has to be "
+                    "importable"
+                )
+            return WorkerError(f"{who} exited unexpectedly with exit code {code}. Hint: {hint}")
         try:
             name = f"{signal.Signals(-code).name} ({signal.strsignal(-code)})"
         except ValueError:
@@ -225,25 +333,31 @@ class ProcessPool(Pool):
             return
         self._closed = True
         _pools.discard(self)
-        self._stopped.value = 1
-        for end in self._tasks:
-            with contextlib.suppress(OSError, ValueError):
-                if os.name != "nt":
-                    os.set_blocking(end.fileno(), False)
-                end.send_bytes(pickle.dumps((None, False)))
-        for end in (*self._tasks, *self._answers):
-            end.close()
-        until = time.monotonic() + grace
-        for process in self._processes:
-            process.join(max(0.0, until - time.monotonic()))
+        self._flags[0] = 1
+        try:
+            for end in self._tasks:
+                with contextlib.suppress(OSError, ValueError):
+                    if os.name != "nt":
+                        os.set_blocking(end.fileno(), False)
+                    end.send_bytes(pickle.dumps((None, False)))
+            for end in (*self._tasks, *self._answers):
+                end.close()
+            until = time.monotonic() + grace
+            for process in self._processes:
+                process.join(max(0.0, until - time.monotonic()))
+        finally:  # at once, if Ctrl-C comes for a second time
+            self._end()
+
+    def _end(self) -> None:
+        """Stop the processes that are there still, and give their memory back."""
         for end_it in ("terminate", "kill"):
             for process in self._processes:
                 if process.is_alive():
                     getattr(process, end_it)()
             for process in self._processes:
                 process.join(1.0)
-        for inbox in self._inboxes:
-            inbox.close()
+        for inbox, process in itertools.zip_longest(self._inboxes, self._processes):
+            inbox.close(killed=process is not None and process.exitcode != 0)
 
     def __del__(self) -> None:
         if hasattr(self, "_processes"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def _samplers(loader: DataLoader[Any]) -> list[Any]:
     """The loader's samplers, from the outermost one inwards."""
     found: list[Any] = []
     at: Any = loader.batch_sampler if loader.batch_sampler is not None else loader.sampler
-    while at is not None and at not in found:
+    while at is not None and all(at is not one for one in found):
         found.append(at)
         at = getattr(at, "sampler", None)
     return found
@@ -49,6 +50,18 @@ def _generators(loader: DataLoader[Any]) -> list[streams.Generator]:
 def _counters(loader: DataLoader[Any]) -> list[Any]:
     """The states of samplers that keep one."""
     return [s.state_dict() if hasattr(s, "state_dict") else None for s in _samplers(loader)]
+
+
+def _sizes(loader: DataLoader[Any]) -> dict[str, int | str | None]:
+    """What a number of batches means in samples, and of how many samples an order is."""
+    length = None
+    if not loader._is_iterable:
+        with suppress(TypeError, NotImplementedError):  # a sampler can do without it
+            length = len(loader.dataset)  # type: ignore[arg-type]  # as PyTorch
+    samplers = _samplers(loader)
+    size = loader.batch_size or getattr(samplers[0], "batch_size", None)
+    order = " of ".join(type(s).__name__ for s in samplers)
+    return {"batch_size": size, "len(dataset)": length, "order": order}
 
 
 class Progress:
@@ -103,10 +116,12 @@ class Progress:
         if self.start is None:
             made["generators"] = [_place(g) for g in _generators(loader)]
             made["samplers"] = _counters(loader)
+        else:
+            made["sizes"] = _sizes(loader)
         return made
 
 
-def _restore(loader: DataLoader[Any], state: dict[str, Any]) -> None:
+def _check_owners(loader: DataLoader[Any], state: dict[str, Any]) -> None:
     gens, samplers = _generators(loader), _samplers(loader)
     if len(gens) != len(state["generators"]) or len(samplers) != len(state["samplers"]):
         raise OptionError(
@@ -114,6 +129,11 @@ def _restore(loader: DataLoader[Any], state: dict[str, Any]) -> None:
             f"{len(state['samplers'])} samplers, this one has {len(gens)} and {len(samplers)}. "
             "Hint: make the loader with the same sampler and generator arguments"
         )
+
+
+def _restore(loader: DataLoader[Any], state: dict[str, Any]) -> None:
+    _check_owners(loader, state)
+    gens, samplers = _generators(loader), _samplers(loader)
     for gen, place in zip(gens, state["generators"]):
         _go(gen, place)
     for sampler, counters in zip(samplers, state["samplers"]):
@@ -129,13 +149,47 @@ def load(loader: DataLoader[Any], state: Any) -> dict[str, Any] | None:
             f"DataLoader.load_state_dict: needs a state_dict of version {_VERSION}, got {got}. "
             "Hint: pass what loader.state_dict() returned"
         )
-    per_worker = state["per_worker"]
-    if per_worker and len(per_worker) != loader.num_workers:
-        raise OptionError(
-            f"DataLoader.load_state_dict: the state is of an iterable dataset read by {len(per_worker)} workers, this "
-            f"loader has {loader.num_workers}; another number would read other samples"
-        )
-    if state["start"] is None:
+    _check_whole(state)
+    start = state["start"]
+    if start is None:
         _restore(loader, state)
         return None
-    return state
+    mine, sizes = _sizes(loader), state.get("sizes", {})
+    for name in mine.keys() & sizes.keys():
+        size = sizes[name]
+        if size != mine[name]:
+            raise OptionError(
+                f"DataLoader.load_state_dict: the state is of the middle of an epoch with {name}={size}, this loader "
+                f"has {name}={mine[name]}: it would leave samples out or repeat them. Hint: load it into a loader "
+                "made with the same arguments, or begin the epoch anew"
+            )
+    read, now = len(state["per_worker"]), loader.num_workers
+    if loader._is_iterable and max(read, 1) != max(now, 1):  # one worker reads as the program does
+        raise OptionError(
+            f"DataLoader.load_state_dict: the state is of an iterable dataset read by {read} workers, this "
+            f"loader has {now}; another number would read other samples"
+        )
+    _check_owners(loader, start)
+    return copy.deepcopy(state)
+
+
+def _check_whole(state: dict[str, Any]) -> None:
+    """That a state has all of its parts."""
+    start = state.get("start")
+    owners = state if start is None else start
+    parts = {
+        "batches": isinstance(state.get("batches"), int) and state["batches"] >= 0,
+        "per_worker": isinstance(state.get("per_worker"), list),
+        "last": isinstance(state.get("last"), int),
+        "start": "start" in state and (start is None or isinstance(start, dict)),
+    }
+    if parts["start"]:
+        parts["generators"] = isinstance(owners.get("generators"), list)
+        parts["samplers"] = isinstance(owners.get("samplers"), list)
+        parts["default"] = start is None or isinstance(start.get("default"), list)
+    wrong = [name for name, right in parts.items() if not right]
+    if wrong:
+        raise OptionError(
+            f"DataLoader.load_state_dict: {', '.join(wrong)} is missing from the state or not what state_dict() "
+            "puts there. Hint: pass what loader.state_dict() returned"
+        )

@@ -15,6 +15,7 @@ import numpy as np
 
 import flambeau
 from flambeau import random as streams
+from flambeau.utils.data.errors import OptionTypeError
 
 _U64 = 2**64 - 1
 _U32 = 2**32 - 1
@@ -26,16 +27,44 @@ _PYTHON, _NUMPY, _OWN = (i << 30 for i in (1, 2, 3))
 State = tuple[int, int]
 
 
-class _Here(threading.local):
-    """This thread's sample.
+class Place:
+    """Where a thread is in an epoch while it makes a batch.
 
-    state: what it draws from instead of the default generator's own stream; None outside of samples.
-    origin: where that stream began.  made: generators of sample_rng() for it, and its origin.
+    seed: the epoch's.  at: (position in the epoch, index) of the sample: a loop over samples stores no more than that,
+    and their streams are worked out when something draws.  sample: the `at` to which `state`, what the sample has left
+    to draw from, and `made`, the generators of its sample_rng(), belong.
     """
 
+    __slots__ = ("at", "made", "sample", "seed", "state")
+
+    def __init__(self, seed: int, at: tuple[int, Any]) -> None:
+        self.seed, self.at = seed, at
+        self.sample: Any = None
+
+    def now(self) -> Place:
+        """This place, with the stream of the sample that `at` says."""
+        if self.sample is not self.at:
+            self.sample = self.at
+            self.state = self.origin()
+            self.made: dict[int, Any] = {}
+        return self
+
+    def origin(self) -> State:
+        """Where the stream of the sample begins."""
+        position, index = self.at
+        block = (index & _U32) << 32 if isinstance(index, int) else 0
+        return (self.seed + position * _STEP) & _U64, block
+
+
+class _Here(threading.local):
+    """What this thread is doing.
+
+    place: the batch that it is making; None outside of batches.
+    state: what it draws from outside of them instead of the default generator's own stream; None: that one.
+    """
+
+    place: Place | None = None
     state: State | None = None
-    origin: State | None = None
-    made: tuple[State | None, dict[int, Any]] = (None, {})
 
 
 here = _Here()
@@ -50,17 +79,23 @@ class _PerThread(type(_default)):  # type: ignore[misc]  # the class is streams.
 
     @property
     def _state(self) -> State:
-        state = here.state if self is _default else None
-        if state is None:
-            state = _slot.__get__(self)
+        if self is _default:
+            place = here.place
+            if place is not None:
+                return place.now().state
+            if here.state is not None:
+                return here.state
+        state: State = _slot.__get__(self)
         return state
 
     @_state.setter
     def _state(self, state: State) -> None:
-        if here.state is not None and self is _default:
+        if self is not _default or (here.place is None and here.state is None):
+            _slot.__set__(self, state)
+        elif here.place is None:
             here.state = state
         else:
-            _slot.__set__(self, state)
+            here.place.now().state = state
 
 
 def install() -> None:
@@ -69,15 +104,13 @@ def install() -> None:
         _default.__class__ = _PerThread
 
 
-def begin(epoch_seed: int, position: int, index: Any) -> None:
-    """From now on this thread draws from the stream of a sample."""
-    block = (index & _U32) << 32 if isinstance(index, int) else 0
-    here.state = here.origin = ((epoch_seed + position * _STEP) & _U64, block)
-
-
 def draw_seed(generator: Any) -> int:
     """A seed in [0, 2**63) drawn from a generator, the default one if None."""
     gen = generator if generator is not None else _default
+    if not isinstance(gen, streams.Generator):
+        raise OptionTypeError(
+            f"generator should be a flambeau.Generator or None, but got {type(gen).__name__}"
+        )
     low, high = gen.words(2).tolist()
     return int(low | (high & 0x7FFFFFFF) << 32)
 
@@ -107,14 +140,13 @@ class SampleRNG:
         return self._get(_OWN, _generator_at)
 
     def _get(self, which: int, make: Any) -> Any:
-        origin = here.origin
-        if origin is None:
+        place = here.place
+        if place is None:
             return make(draw_seed(None), which)
-        if here.made[0] != origin:
-            here.made = (origin, {})
-        made = here.made[1]
+        made = place.now().made
         if which not in made:
-            made[which] = make(origin[0], origin[1] + which)
+            seed, block = place.origin()
+            made[which] = make(seed, block + which)
         return made[which]
 
 

@@ -5,6 +5,10 @@ worker uses its segments in turn. Small batches are copied out of them. Of large
 Linux): the segment is lent to the program, and if the program still holds such an array when the segment's turn comes
 again, the worker makes itself another one.
 
+On Linux a segment is a file in /dev/shm, or in the folder for temporary files where that is full or missing (containers
+often have 64 MB of it): slower, but it works. The program removes its name when it has opened it, so that whatever is
+killed leaves next to nothing behind.
+
 A message in the pipe is so short that all of them together fit into it: a worker never waits for the program, so the
 program can send it tasks without either waiting for the other.
 """
@@ -12,30 +16,44 @@ program can send it tasks without either waiting for the other.
 from __future__ import annotations
 
 import contextlib
+import copyreg
+import io
 import mmap
 import os
 import pickle
 import sys
+import tempfile
 import threading
+import warnings
 import weakref
+from collections import ChainMap
+from collections.abc import Callable
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
 
+from flambeau.tensor import Tensor
 from flambeau.utils.data._worker import Answer
+from flambeau.utils.data.errors import WorkerError
 
 #: Bytes that every system lets a pipe hold, which a worker's messages share, and what a message takes by itself.
-_PIPE, _ENVELOPE = 8192, 128
+_PIPE, _ENVELOPE = 8192, 160
 _ALIGN = 64
 #: Arrays of fewer bytes stay in the pickle.
 _SMALL = 512
 #: Segments with as many bytes are lent: mapping one costs as much as copying half of that.
 _LARGE = 1 << 20
-#: Segments that a program may hold on to from one worker, as each takes a file descriptor.
-_LENT = 64
+#: Segments that a program may hold on to, as each may take a file descriptor, of which 1,024 are usual.
+_LENT = 256
 #: Where segments are files, as a segment can be lent only without multiprocessing's own object around it.
-_FOLDER = "/dev/shm" if sys.platform == "linux" and os.path.isdir("/dev/shm") else None
+_FOLDER = "/dev/shm" if sys.platform == "linux" else None
+#: A mapping that keeps no file descriptor, where there is one.
+_MAP: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+#: The mappings that the program holds on to, and the folders that it was told of.
+_held: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+_told: set[str] = set()
 
 
 def turns(depth: int) -> int:
@@ -52,6 +70,93 @@ def _spans(sizes: list[int]) -> list[tuple[int, int]]:
     return spans
 
 
+def _dumps(what: Any, apart: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    """Pickled, without the buffers that are to be apart."""
+    made = io.BytesIO()
+    pickler = pickle.Pickler(made, 5, buffer_callback=apart)
+    pickler.dispatch_table = _TABLE
+    pickler.dump(what)
+    return made.getvalue()
+
+
+def _reduce(t: Tensor) -> Any:
+    if not t.is_leaf:
+        raise WorkerError(
+            "DataLoader: a worker process made a tensor with a history of operations that require grad, which cannot "
+            "leave the process, so no gradient would flow. Hint: detach() it, or worker_kind='thread'"
+        )
+    return t.__reduce_ex__(5)
+
+
+_TABLE: Any = ChainMap({Tensor: _reduce}, copyreg.dispatch_table)
+
+
+class _File:
+    """A segment that is a file, as its worker sees it.  name: its path.
+
+    Raises: OSError: it cannot be made, or (`write`) the file system is full.
+    """
+
+    def __init__(self, path: str, size: int) -> None:
+        self.name, self.size = path, size
+        self._filled = 0
+        self._map: mmap.mmap | None = None
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError:
+            self.release()
+            raise
+
+    def write(self, parts: list[tuple[int, Any]]) -> None:
+        """Put parts where each is to start."""
+        start, last = parts[-1]
+        end = start + memoryview(last).nbytes
+        # New pages are written twice as fast as through a mapping, and a full disk is an error, no SIGBUS.
+        if end > self._filled:
+            for start, part in parts:
+                rest = memoryview(part).cast("B")
+                while rest:
+                    done = os.pwrite(self._fd, rest, start)
+                    rest, start = rest[done:], start + done
+            self._filled = end
+            return
+        self._map = self._map or mmap.mmap(self._fd, self.size, **_MAP)
+        for start, part in parts:
+            self._map[start : start + memoryview(part).nbytes] = part
+
+    def release(self) -> None:
+        """Close it and remove it."""
+        os.close(self._fd)
+        if self._map is not None:
+            self._map.close()
+        _remove(self.name)
+
+
+class _Shared:
+    """A segment of multiprocessing's shared memory."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._memory = SharedMemory(name, create=True, size=size)
+        self.name, self.size = self._memory.name, size
+
+    def write(self, parts: list[tuple[int, Any]]) -> None:
+        """Put parts where each is to start."""
+        memory: Any = self._memory.buf
+        for start, part in parts:
+            memory[start : start + memoryview(part).nbytes] = part
+
+    def release(self) -> None:
+        """Close it and remove it."""
+        release(self._memory)
+
+
+def _remove(path: str) -> None:
+    """Remove a segment's file, unless another process has done so."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 class Outbox:
     """A worker's end: answers to messages.
 
@@ -60,11 +165,10 @@ class Outbox:
 
     def __init__(self, prefix: str, depth: int) -> None:
         self.prefix = prefix
-        self.lock = (
-            threading.Lock()
-        )  # between the worker and the thread that ends it with the program
+        # Between the worker and the thread that ends it with the program.
+        self.lock = threading.Lock()
         self.inline = _PIPE // depth - _ENVELOPE
-        self.segments: list[SharedMemory | None] = [None] * turns(depth)
+        self.segments: list[_File | _Shared | None] = [None] * turns(depth)
         self.made = self.turn = 0
 
     def message(self, answer: Answer, renew: bool) -> bytes:
@@ -82,7 +186,7 @@ class Outbox:
             buffers.append(view)
             return False
 
-        head = pickle.dumps(what, 5, buffer_callback=apart)
+        head = _dumps(what, apart)
         if renew:
             self._forget()
         name = None
@@ -90,23 +194,37 @@ class Outbox:
             sizes = [len(head), *(b.nbytes for b in buffers)]
             table = np.array([len(sizes), *sizes], np.int64).tobytes()
             spans = _spans([len(table), *sizes])
-            segment = self._segment(spans[-1][1])
-            memory: Any = segment.buf
-            for part, (start, end) in zip((table, head, *buffers), spans):
-                memory[start:end] = part
-            name, head = segment.name, b""
-        made = pickle.dumps((kind, name, head), 5)
+            starts = [start for start, _ in spans]
+            name = self._write(spans[-1][1], list(zip(starts, (table, head, *buffers))))
+            head = b""
+        made = pickle.dumps((kind, self.turn, name, head), 5)
         self.turn = (self.turn + 1) % len(self.segments)
         return made
 
-    def _segment(self, size: int) -> SharedMemory:
-        old = self.segments[self.turn]
-        if old is not None:
-            if old.size >= size:
-                return old
-            self._forget()
+    def _write(self, size: int, parts: list[tuple[int, Any]]) -> str:
+        """The name of the segment in which the parts are now."""
+        segment = self.segments[self.turn]
+        try:
+            if segment is None or segment.size < size:
+                segment = self._make(size, _FOLDER)
+            segment.write(parts)
+        except OSError:
+            if _FOLDER is None:
+                raise
+            segment = self._make(size, tempfile.gettempdir())
+            try:
+                segment.write(parts)
+            except OSError:
+                self._forget()
+                raise
+        return segment.name
+
+    def _make(self, size: int, folder: str | None) -> _File | _Shared:
+        """A new segment for this turn, with room for somewhat larger batches."""
+        self._forget()
         with self.lock:
-            made = SharedMemory(f"{self.prefix}{self.made}", create=True, size=size + size // 4)
+            name, size = f"{self.prefix}{self.made}", size + size // 4
+            made = _File(os.path.join(folder, name), size) if folder else _Shared(name, size)
             self.made += 1
             self.segments[self.turn] = made
         return made
@@ -114,14 +232,14 @@ class Outbox:
     def _forget(self) -> None:
         old, self.segments[self.turn] = self.segments[self.turn], None
         if old is not None:
-            release(old)
+            old.release()
 
     def close(self) -> None:
         """Give the segments back."""
         with self.lock:
             for segment in self.segments:
                 if segment is not None:
-                    release(segment)
+                    segment.release()
             self.segments = []
 
 
@@ -131,11 +249,11 @@ class Inbox:
     def __init__(self, prefix: str, depth: int) -> None:
         self.prefix = prefix
         self.turns = turns(depth)
-        self.asked = self.read = 0
+        self.asked = 0
         self.names: dict[int, str] = {}
+        self.files: dict[int, int] = {}
         self.kept: dict[int, Any] = {}
         self.lent: dict[int, mmap.mmap] = {}
-        self.held: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
     def ask(self) -> bool:
         """Count a task in; whether the program still holds the segment in whose turn its answer will come."""
@@ -151,10 +269,8 @@ class Inbox:
         return False
 
     def answer(self, message: bytes) -> Answer:
-        """What a message says."""
-        turn = self.read % self.turns
-        self.read += 1
-        kind, name, head = pickle.loads(message)
+        """What a message says.  Messages may be left unread: each one knows its segment's turn."""
+        kind, turn, name, head = pickle.loads(message)
         if name is None:
             return kind, pickle.loads(head)
         memory, lend = self._memory(turn, name)
@@ -170,39 +286,79 @@ class Inbox:
     def _memory(self, turn: int, name: str) -> tuple[Any, bool]:
         """A segment's bytes, and whether the program may keep them."""
         if self.names.get(turn) != name:
+            self._forget(turn)
+            if os.path.isabs(name):
+                self.files[turn] = _open(name)
             self.names[turn] = name
-            self.kept.pop(turn, None)
         memory = self.kept.get(turn)
         if memory is None:
-            memory = _attach(name)
-            if isinstance(memory, mmap.mmap) and len(memory) >= _LARGE and len(self.held) < _LENT:
+            file = self.files.get(turn)
+            # A mapping needs no closing, whatever still looks into it.
+            memory = SharedMemory(name) if file is None else mmap.mmap(file, 0, **_MAP)
+            if isinstance(memory, mmap.mmap) and len(memory) >= _LARGE and len(_held) < _most():
                 self.lent[turn] = memory
-                self.held.add(memory)
+                _held.add(memory)
                 return memory, True
             self.kept[turn] = memory
         return (memory if isinstance(memory, mmap.mmap) else memory.buf), False
 
-    def close(self) -> None:
+    def _forget(self, turn: int) -> None:
+        """Let a turn's segment go, as far as the program does not hold on to it."""
+        self.names.pop(turn, None)
+        self.kept.pop(turn, None)
+        file = self.files.pop(turn, None)
+        if file is not None:
+            os.close(file)
+
+    def close(self, killed: bool) -> None:
         """Give the segments back, those of a killed worker too."""
-        self.kept, self.lent = {}, {}
-        numbers = [int(name.removeprefix(self.prefix)) for name in self.names.values()]
-        last = max(numbers, default=-1)
-        # A worker that was killed may have made some that it could not announce any more.
-        for number in {*numbers, *range(last + 1, last + 2 + self.turns)}:
-            with contextlib.suppress(FileNotFoundError):
-                release(SharedMemory(f"{self.prefix}{number}"))
-        self.names = {}
+        names = list(self.names.values())
+        for turn in list(self.names):
+            self._forget(turn)
+        self.lent = {}
+        if _FOLDER is not None:
+            for folder in {_FOLDER, tempfile.gettempdir()} if killed else {_FOLDER}:
+                with contextlib.suppress(OSError):
+                    for name in os.listdir(folder):
+                        if name.startswith(self.prefix):
+                            _remove(os.path.join(folder, name))
+        elif killed:
+            numbers = [int(name.removeprefix(self.prefix)) for name in names]
+            last = max(numbers, default=-1)
+            # It may have made some that it could not announce any more.
+            for number in {*numbers, *range(last + 1, last + 2 + self.turns)}:
+                with contextlib.suppress(FileNotFoundError):
+                    release(SharedMemory(f"{self.prefix}{number}"))
 
 
-def _attach(name: str) -> mmap.mmap | SharedMemory:
-    """A segment's bytes; a mapping where there is one, as it needs no closing, whatever still looks into it."""
-    if _FOLDER is None:
-        return SharedMemory(name)
-    file = os.open(os.path.join(_FOLDER, name), os.O_RDWR)
+def _most() -> int:
+    """Segments that the program may hold on to."""
     try:
-        return mmap.mmap(file, 0)
-    finally:
-        os.close(file)
+        from resource import RLIMIT_NOFILE, getrlimit
+    except ImportError:  # Windows
+        return _LENT
+    soft, _ = getrlimit(RLIMIT_NOFILE)
+    return _LENT if _MAP or soft < 0 else min(_LENT, soft // 4)
+
+
+def _open(path: str) -> int:
+    """The file of a segment, which needs no name from now on."""
+    folder = os.path.dirname(path)
+    if folder not in (_FOLDER, *_told):
+        _told.add(folder)
+        _warn_of_files(folder)
+    file = os.open(path, os.O_RDWR)
+    _remove(path)
+    return file
+
+
+def _warn_of_files(folder: str) -> None:
+    warnings.warn(
+        f"DataLoader: shared memory ({_FOLDER}) is full or missing, so that batches of worker processes go through "
+        f"files in {folder}, which may be slower. Hint: docker run --shm-size=8g, smaller batches, "
+        "or worker_kind='thread'",
+        stacklevel=2,
+    )
 
 
 def release(segment: SharedMemory) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from flambeau.autograd.state import state as modes
+from flambeau.dtypes import get_default_dtype
 from flambeau.utils.data._fetch import Recipe
 from flambeau.utils.data._seeding import SampleRNG, sample_rng
 from flambeau.utils.data.errors import WorkerError
@@ -67,13 +70,20 @@ def set_worker_info(info: WorkerInfo) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every worker of a pool starts from.  depth: batches that each one may have ready."""
+    """What every worker of a pool starts from.
+
+    depth: batches that each one may have ready.  grad, inference, dtype: the modes and the default dtype of the thread
+    that iterates, which a worker has as well, whatever its kind.
+    """
 
     recipe: Recipe
     num_workers: int
     seed: int
     init_fn: Callable[[int], Any] | None
     depth: int
+    grad: bool = field(default_factory=lambda: modes.grad)
+    inference: bool = field(default_factory=lambda: modes.inference)
+    dtype: Any = field(default_factory=get_default_dtype)
 
     def info(self, worker: int, method: str) -> WorkerInfo:
         """Who worker `worker` is."""
@@ -96,20 +106,42 @@ class Failure:
 
     def __init__(self, error: BaseException, where: str, keep: bool) -> None:
         self.kind, self.where = type(error), where
+        self.name = self.kind.__name__
         self.text = "".join(traceback.format_exception(error))
         self.error = error if keep else None
+        while not keep and not _crosses(self.kind):
+            self.kind = self.kind.__base__ or RuntimeError
+
+    def shorten(self, size: int) -> bool:
+        """Leave the end of the text alone; whether that makes a difference."""
+        short = 0 < size < len(self.text)
+        if short:
+            self.text = f"Traceback (shortened): ...{self.text[-size:]}"
+        return short
 
     def exception(self) -> BaseException:
         """An exception of the same type whose message holds the worker's whole traceback."""
-        text = f"Caught {self.kind.__name__} in {self.where}.\nOriginal {self.text}"
+        text = f"Caught {self.name} in {self.where}.\nOriginal {self.text}"
         made: BaseException = WorkerError(text)
         if issubclass(self.kind, Exception) and not issubclass(self.kind, StopIteration):
             try:
                 made = self.kind(_Text(text) if issubclass(self.kind, KeyError) else text)
+                said = str(made)
             except Exception:  # its constructor wants something else than a message
-                made = WorkerError(text)
+                made, said = WorkerError(text), text
+            if self.text not in said:
+                made.add_note(text)
         made.__cause__ = self.error
         return made
+
+
+def _crosses(kind: type) -> bool:
+    """Whether a process can tell another one of a type."""
+    try:
+        pickle.dumps(kind, 5)
+    except Exception:
+        return False
+    return True
 
 
 class Worker:
@@ -124,6 +156,7 @@ class Worker:
         self.caught = BaseException if keep else Exception
         self.iterable = setup.recipe.iterable
         self.broken: Failure | None = None
+        modes.grad, modes.inference = setup.grad, setup.inference
         try:
             if setup.init_fn is not None:
                 setup.init_fn(worker)
@@ -174,10 +207,10 @@ class Pool(ABC):
         self.owed -= 1
         return received
 
-    def settle(self) -> None:
-        """Wait for the answers to all tasks, and forget them."""
+    def settle(self, timeout: float | None) -> None:
+        """Wait for the answers to all tasks, and forget them.  Raises: as `receive`."""
         while self.owed:
-            self.receive(None)
+            self.receive(timeout)
 
     @abstractmethod
     def _send(self, worker: int, task: Task) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import warnings
@@ -14,12 +15,19 @@ from flambeau.utils.data._collate import default_collate, default_convert
 from flambeau.utils.data._fetch import Recipe
 from flambeau.utils.data._iterate import FromWorkers, InProcess, LoaderIterator
 from flambeau.utils.data._progress import Progress, load
-from flambeau.utils.data._worker import Setup
+from flambeau.utils.data._worker import Setup, get_worker_info
 from flambeau.utils.data.dataset import Dataset, IterableDataset
-from flambeau.utils.data.errors import OptionError, OptionTypeError
+from flambeau.utils.data.errors import OptionError, OptionTypeError, WorkerError
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
+
 T_co = TypeVar("T_co", covariant=True)
+
+# PyTorch's names, for programs that ask an iterator what it is.
+_BaseDataLoaderIter = LoaderIterator
+_SingleProcessDataLoaderIter = InProcess
+_MultiProcessingDataLoaderIter = FromWorkers
 
 _FIXED = ("dataset", "batch_size", "batch_sampler", "sampler", "drop_last", "persistent_workers")
 
@@ -222,6 +230,8 @@ class DataLoader(Generic[T_co]):
                 "DataLoader.state_dict: with in_order=False nobody knows which batches are still to come. "
                 "Hint: in_order=True, or take the state between epochs"
             )
+        if self._resume is not None:  # loaded, and no epoch begun since
+            return copy.deepcopy(self._resume)
         return self._progress.state(self)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -247,10 +257,15 @@ class DataLoader(Generic[T_co]):
             if before is not None:
                 before.give_up()
             try:
-                pool.settle()
-            except BaseException:
+                pool.settle(self.timeout or None)
+            except BaseException as error:
                 self._drop_pool()
                 pool.close(1.0)
+                if isinstance(error, TimeoutError):
+                    raise WorkerError(
+                        f"DataLoader timed out after {self.timeout} seconds, waiting for the batches that the epoch "
+                        "before had asked for. Hint: a longer timeout"
+                    ) from None
                 raise
             self._iterator = weakref.ref(iterator)
             return pool

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 import flambeau
-from flambeau.dtypes import float64
+from flambeau.dtypes import bool_, float64, int64
+from flambeau.errors import IndexRangeError
 from flambeau.ops.positions import index_select
 from flambeau.tensor import Tensor
 from flambeau.utils.data._seeding import draw_seed
@@ -144,7 +145,14 @@ class SubsetRandomSampler(_WholeEpoch):
 
     def epoch(self) -> Tensor:
         """The indices of one epoch: int64."""
-        return index_select(flambeau.as_tensor(self.indices), self._order(), 0, False)
+        indices = flambeau.as_tensor(self.indices)
+        if indices.dtype is not int64:
+            if len(indices) and (indices.dtype.is_floating_point or indices.dtype is bool_):
+                raise IndexRangeError(
+                    f"SubsetRandomSampler: indices should be ints, got {indices.dtype}"
+                )
+            indices = indices.to(int64)
+        return index_select(indices, self._order(), 0, False)
 
     def __len__(self) -> int:
         return len(self.indices)
