@@ -102,15 +102,15 @@ def signature(fn: Any, method: bool, inplace: bool) -> str:
 def published() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Functions, methods and properties by public name, as the families publish them."""
     import flambeau  # noqa: F401
-    from flambeau.ops._attach import FAMILIES, INPLACE, INPLACE_FUNCTIONS, OPERATORS
+    from flambeau.ops._attach import FAMILIES, INPLACE, INPLACE_FUNCTIONS, LATER, OPERATORS
     from flambeau.tensor import Tensor
 
     functions: dict[str, Any] = {}
     methods: dict[str, Any] = {}
     properties: dict[str, Any] = {}
-    for family in FAMILIES:
-        module = importlib.import_module(f"flambeau.ops.{family}")
-        public = module.PUBLIC
+    modules = {f: importlib.import_module(f"flambeau.ops.{f}") for f in (*FAMILIES, *LATER)}
+    families = [(modules[f], modules[f].PUBLIC) for f in FAMILIES]
+    for module, public in families + [(modules[f], public) for f, public in LATER.items()]:
         others: dict[str, list[str]] = {}
         for alias, name in public.aliases.items():
             others.setdefault(name, []).append(alias)

@@ -455,12 +455,15 @@ def test_scalars_leave_the_device():
 
 def test_operands_on_two_devices():
     here, there = fb.zeros(3), fb.zeros(3, device="toy:0")
-    both = r"two devices, cpu and toy:0 \(\(3,\) float32 cpu; \(3,\) float32 toy:0\)"
+    both = (
+        r"^add: .* two devices, cpu and toy:0 \(input: \(3,\) float32 cpu; other: \(3,\) float32 toy:0\)\. "
+        r"Hint: other\.to\('cpu'\)$"
+    )
     with pytest.raises(DeviceError, match=both):
         here + there
-    with pytest.raises(DeviceError, match="toy:0 and cpu"):
+    with pytest.raises(DeviceError, match=r"^matmul: .*toy:0 and cpu.*Hint: other\.to\('toy:0'\)"):
         there @ here
-    with pytest.raises(RuntimeError, match="two devices"):
+    with pytest.raises(RuntimeError, match="^add_: .*two devices"):
         there.add_(here)
 
 

@@ -91,7 +91,17 @@ CORE = {
         lambda: fb.cat([fb.ones(2, 3), fb.ones(2, 4)]),
         RuntimeError,
         r"cat: Sizes of tensors must match except in dimension 0\. Expected size 3 but got "
-        r"size 4 for tensor number 1",
+        r"size 4 for tensor number 1 in the list \(\(2, 3\) float32 cpu; \(2, 4\) float32 cpu\)\. Hint: dim=1$",
+    ),
+    "cat in no dimension": Case(
+        lambda: fb.cat([fb.ones(2, 3), fb.ones(4, 5)]),
+        RuntimeError,
+        r"cat: Sizes of tensors must match .*Hint: cut or pad tensors\[1\] to the others' sizes$",
+    ),
+    "cat of other ranks": Case(
+        lambda: fb.cat([fb.ones(2, 3), fb.ones(3)]),
+        RuntimeError,
+        r"cat: Tensors must have same number of dimensions: got 2 and 1 .*Hint: tensors\[1\]\.unsqueeze\(dim\)",
     ),
     "stack": Case(
         lambda: fb.stack([fb.ones(2), fb.ones(3)]),
@@ -126,10 +136,69 @@ CORE = {
     ),
     # indices
     "index": Case(
-        lambda: fb.ones(3)[5], IndexError, "index 5 is out of bounds for dimension 0 with size 3"
+        lambda: fb.ones(3)[5],
+        IndexError,
+        r"^index 5 is out of bounds for dimension 0 with size 3 \(valid: -3 to 2; \(3,\) float32 cpu\)$",
     ),
     "index tensor": Case(
-        lambda: fb.ones(3)[fb.tensor([5])], IndexError, "index 5 is out of bounds for dimension 0"
+        lambda: fb.ones(3)[fb.tensor([5])],
+        IndexError,
+        r"^index 5 is out of bounds for dimension 0 with size 3 \(valid: -3 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "index tensors": Case(
+        lambda: fb.ones(3, 4)[fb.tensor([0]), fb.tensor([9])],
+        IndexError,
+        r"^index 9 is out of bounds for dimension 1 with size 4 \(valid: -4 to 3; \(3, 4\) float32 cpu\)$",
+    ),
+    "index of nothing": Case(
+        lambda: fb.ones(0)[0],
+        IndexError,
+        r"^index 0 is out of bounds for dimension 0 with size 0 \(it is empty; \(0,\) float32 cpu\)$",
+    ),
+    "assignment": Case(
+        lambda: assign(fb.ones(3), 5, 1.0),
+        IndexError,
+        r"^index 5 is out of bounds for dimension 0 with size 3 \(valid: -3 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "gather": Case(
+        lambda: fb.ones(3).gather(0, fb.tensor([-1])),
+        IndexError,
+        r"^gather: index -1 is out of bounds for dimension 0 with size 3 \(valid: 0 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "scatter_": Case(
+        lambda: fb.ones(3).scatter_(0, fb.tensor([3]), 1.0),
+        IndexError,
+        r"^scatter_: index 3 is out of bounds for dimension 0 with size 3 \(valid: 0 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "index_select": Case(
+        lambda: fb.ones(3).index_select(0, fb.tensor([3])),
+        IndexError,
+        r"^index_select: index 3 is out of bounds .* \(valid: 0 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "index_add": Case(
+        lambda: fb.ones(3).index_add(0, fb.tensor([3]), fb.ones(1)),
+        IndexError,
+        r"^index_add: index 3 is out of bounds .* \(valid: 0 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "index_copy_": Case(
+        lambda: fb.ones(3).index_copy_(0, fb.tensor([-1]), fb.ones(1)),
+        IndexError,
+        r"^index_copy_: index -1 is out of bounds .* \(valid: 0 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "index_put": Case(
+        lambda: fb.ones(3).index_put((fb.tensor([5]),), fb.ones(1)),
+        IndexError,
+        r"^index_put: index 5 is out of bounds .* \(valid: -3 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "take": Case(
+        lambda: fb.take(fb.ones(3), fb.tensor([5])),
+        IndexError,
+        r"^take: index 5 is out of bounds .* \(valid: -3 to 2; \(3,\) float32 cpu\)$",
+    ),
+    "select": Case(
+        lambda: fb.ones(3).select(0, 5),
+        IndexError,
+        r"select\(\): index 5 out of range for tensor of size \[3\] at dimension 0 \(valid: -3 to 2; \(3,\) float32",
     ),
     "too many indices": Case(
         lambda: fb.ones(3)[0, 0], IndexError, "too many indices for tensor of dimension 1"
@@ -179,8 +248,8 @@ CORE = {
     "matmul dtypes": Case(
         lambda: fb.ones(2, 3) @ fb.ones(3, 2, dtype=fb.float64),
         RuntimeError,
-        r"matmul: expected all operands to have the same dtype, but got \(2, 3\) float32 cpu "
-        r"and other: \(3, 2\) float64",
+        r"matmul: expected all operands to have the same dtype, but got input: \(2, 3\) float32 "
+        r"cpu and other: \(3, 2\) float64 cpu\. Hint: input\.to\(flambeau\.float64\)$",
     ),
     "in-place dtype": Case(
         lambda: fb.ones(2, dtype=fb.int64).add_(1.5),
@@ -227,9 +296,8 @@ CORE = {
     "two devices": Case(
         lambda: fb.ones(2) + fb.ones(2, device="meta"),
         RuntimeError,
-        r"add: Expected all tensors to be on the same device, .* cpu and meta \(\(2,\) float32 "
-        r"cpu; \(2,\) float32 meta\)\. "
-        r"Hint: x\.to\('cpu'\)",
+        r"add: Expected all tensors to be on the same device, .* cpu and meta \(input: \(2,\) float32 "
+        r"cpu; other: \(2,\) float32 meta\)\. Hint: other\.to\('cpu'\)$",
     ),
     "unknown device": Case(
         lambda: fb.ones(2, device="nope"),
@@ -356,8 +424,8 @@ def layers(nn):
         "linear dtype": Case(
             lambda: nn.Linear(2, 2)(fb.ones(2, 2, dtype=fb.int64)),
             RuntimeError,
-            r"linear: expected all operands to have the same dtype.*int64 cpu and weight: \(2, "
-            r"2\) float32 cpu\. Hint",
+            r"linear: expected all operands to have the same dtype, but got input: \(2, 2\) int64 cpu and "
+            r"weight: \(2, 2\) float32 cpu\. Hint: input\.to\(flambeau\.float32\)\n  in module",
         ),
         "mse": Case(
             lambda: nn.MSELoss()(fb.ones(3, 1), fb.ones(3)),
@@ -395,7 +463,8 @@ def layers(nn):
         "embedding": Case(
             lambda: nn.Embedding(3, 2)(fb.tensor([5])),
             IndexError,
-            r"embedding: index out of range in self: 5",
+            r"embedding: index out of range in self: 5 is not in \[0, 2\] \(weight: \(3, 2\) float32 cpu\)\. "
+            r"Hint: num_embeddings must be larger than the largest index",
         ),
         "convolution": Case(
             lambda: nn.Conv2d(3, 4, 3)(fb.ones(1, 1, 8, 8)),
@@ -407,7 +476,12 @@ def layers(nn):
             lambda: Net().load_state_dict({"fc1.weight": fb.zeros(5, 9), "foo": fb.zeros(1)}),
             RuntimeError,
             r"Error\(s\) in loading state_dict for Net:.*Missing key\(s\).*fc1\.bias.*Unexpected key\(s\).*foo.*"
-            r"size mismatch for fc1\.weight",
+            r"size mismatch for fc1\.weight(?!.*Hint)",
+        ),
+        "state_dict keys": Case(
+            lambda: Net().load_state_dict({"fc1.weight": fb.zeros(5, 10), "foo": fb.zeros(1)}),
+            RuntimeError,
+            r"Missing key\(s\).*fc1\.bias.*Unexpected key\(s\).*foo.*\nHint: strict=False loads what fits$",
         ),
         "no super().__init__()": Case(
             Hasty,
@@ -424,7 +498,8 @@ def layers(nn):
 
 LAYERS = (
     "linear", "linear dtype", "mse", "target out of range", "target dtype", "target batch", "bce outside [0, 1]",
-    "bce shape", "embedding", "convolution", "state_dict", "no super().__init__()", "in-place on a parameter",
+    "bce shape", "embedding", "convolution", "state_dict", "state_dict keys", "no super().__init__()",
+    "in-place on a parameter",
 )  # fmt: skip
 
 

@@ -184,3 +184,11 @@ def test_anomaly_mode_inside_a_profile_and_around_it():
         assert "layer(x.sqrt() * x)" in str(error.value)
         rows = {row.key for row in (a or b).key_averages()}
         assert "Linear backward" in rows
+
+
+def test_nodes_with_packed_values_count_once():
+    x = fb.ones(3, requires_grad=True)
+    hooks = fb.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t)
+    with profile() as prof, hooks:
+        (x * x).sum().backward()
+    assert rows(prof)["MulBackward0"].count == 1

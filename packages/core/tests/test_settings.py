@@ -5,6 +5,7 @@ import importlib
 import pytest
 
 import flambeau as fb
+from flambeau.errors import ArgumentError
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +101,51 @@ def test_mixed_precision_of_the_cpu():
 def test_out_of_memory_has_pytorchs_names():
     assert fb.OutOfMemoryError is fb.cuda.OutOfMemoryError
     assert issubclass(fb.OutOfMemoryError, RuntimeError)
+
+
+class TestThreads:
+    def test_products_use_as_many(self):
+        before = fb.get_num_threads()
+        try:
+            fb.set_num_threads(1)
+            assert fb.get_num_threads() == 1
+            one = fb.ones(64, 64) @ fb.ones(64, 64)
+            fb.set_num_threads(before)
+            assert fb.get_num_threads() == before >= 1
+            assert (fb.ones(64, 64) @ fb.ones(64, 64) == one).all()
+        finally:
+            fb.set_num_threads(before)
+
+    def test_between_operations_there_is_one(self):
+        assert fb.get_num_interop_threads() == 1
+        fb.set_num_interop_threads(4)
+        assert fb.get_num_interop_threads() == 4
+        fb.set_num_interop_threads(1)
+
+    @pytest.mark.parametrize("name", ["set_num_threads", "set_num_interop_threads"])
+    @pytest.mark.parametrize("value", [0, -1, 1.5, True, "2"], ids=repr)
+    def test_only_positive_integers(self, name, value):
+        with pytest.raises(ArgumentError, match=f"{name}: expects a positive integer, got"):
+            getattr(fb, name)(value)
+
+
+def test_warnings_asked_for_always():
+    assert not fb.is_warn_always_enabled()
+    fb.set_warn_always(True)
+    assert fb.is_warn_always_enabled()
+    fb.set_warn_always(False)
+    with pytest.raises(ArgumentError, match="set_warn_always: expects a bool, got 1"):
+        fb.set_warn_always(1)
+
+
+def test_anomaly_mode_by_the_names_at_the_root():
+    assert not fb.is_anomaly_enabled() and not fb.is_anomaly_check_nan_enabled()
+    try:
+        fb.set_anomaly_enabled(True)
+        assert fb.is_anomaly_enabled() and fb.is_anomaly_check_nan_enabled()
+        assert fb.autograd.is_anomaly_enabled()
+        fb.set_anomaly_enabled(True, check_nan=False)
+        assert fb.is_anomaly_enabled() and not fb.is_anomaly_check_nan_enabled()
+    finally:
+        fb.set_anomaly_enabled(False)
+    assert not fb.is_anomaly_enabled()

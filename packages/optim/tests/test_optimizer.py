@@ -197,6 +197,46 @@ def test_a_gradient_of_another_shape(kind):
     assert a.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, RMSprop])
+def test_parameters_that_moved_away_from_their_gradients(kind):
+    p = fb.ones(3, requires_grad=True)
+    p.sum().backward()
+    optimizer = kind([p], lr=0.1)
+    p.data = p.data.to("meta")
+    with pytest.raises(
+        RuntimeError,
+        match=rf"^{kind.__name__}\.step: Expected all tensors to be on the same device, .* meta and cpu "
+        r"\(param: \(3,\) float32 meta; grad: \(3,\) float32 cpu\)\. Hint: model\.to\('meta'\) before the optimizer",
+    ):
+        optimizer.step()
+
+
+def test_parameters_that_moved_away_from_their_state():
+    p = fb.ones(3, requires_grad=True)
+    optimizer = Adam([p], lr=0.1)
+    p.sum().backward()
+    optimizer.step()
+    p.data, p.grad = p.data.to("meta"), None
+    (p * 2).sum().backward()
+    with pytest.raises(
+        RuntimeError,
+        match=r"^Adam\.step: .*\(param: \(3,\) float32 meta; state\['exp_avg'\]: \(3,\) float32 cpu\)\. Hint: model",
+    ):
+        optimizer.step()
+
+
+def test_no_room_for_a_step(monkeypatch):
+    p = fb.ones(3, requires_grad=True)
+    p.sum().backward()
+
+    def full(*args):
+        raise MemoryError("no more")
+
+    monkeypatch.setitem(p._kind.k, "sgd_step_", full)
+    with pytest.raises(MemoryError, match="^SGD.step: cpu has no room: no more"):
+        SGD([p], lr=0.1).step()
+
+
 def test_a_step_bumps_the_version():
     a = leaf(2)
     opt = Adam([a])

@@ -36,6 +36,18 @@ class CpuDevice(Device):
         made.setflags(write=False)
         return made
 
+    def threads(self) -> int:
+        """Threads of a matrix product; everything else runs in one."""
+        from flambeau_cpu.threads import threads
+
+        return threads()
+
+    def set_threads(self, n: int) -> None:
+        """Let matrix products use n threads, where NumPy's library is OpenBLAS."""
+        from flambeau_cpu.threads import set_threads
+
+        set_threads(n)
+
     def thread_init(self) -> None:
         """Silence NumPy's floating-point warnings: inf and nan are values here, and errstate costs twice an add."""
         np.seterr(all="ignore")

@@ -28,6 +28,22 @@ class ArgumentError(FlambeauError, TypeError, ValueError, RuntimeError):
 class IndexRangeError(FlambeauError, IndexError, RuntimeError):
     """A dimension or an index outside its range."""
 
+    #: Of a position: index, dimension, its size, and the lowest that is valid.
+    where: tuple[int, int, int, int] | None = None
+
+
+def out_of_bounds(
+    index: int, dim: int, size: int, low: int, op: str = "", of: str = ""
+) -> IndexRangeError:
+    """The error of a position outside [low, size); kernels leave out the operation and what is indexed."""
+    valid = f"valid: {low} to {size - 1}" if size else "it is empty"
+    error = IndexRangeError(
+        f"{op}{': ' if op else ''}index {index} is out of bounds for dimension {dim} with size {size} "
+        f"({valid}{'; ' if of else ''}{of})"
+    )
+    error.where = int(index), dim, size, low
+    return error
+
 
 class DivisionByZeroError(FlambeauError, RuntimeError, ZeroDivisionError):
     """Integers divided by zero."""
@@ -91,6 +107,9 @@ class ForkError(BackendError):
 
 class OutOfMemoryError(BackendError, MemoryError):
     """A device has no room for an array."""
+
+    #: Whether the message lists what takes the room.
+    listed = False
 
 
 class AnomalyError(GradError):

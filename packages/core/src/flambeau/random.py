@@ -288,8 +288,13 @@ get_rng_state, set_rng_state = default_generator.get_state, default_generator.se
 
 
 @contextmanager
-def fork_rng(*, enabled: bool = True) -> Iterator[None]:
-    """Leave the default generator at the block's end as it was before; does nothing if disabled."""
+def fork_rng(
+    devices: Any = None, enabled: bool = True, *, device_type: str = "cuda"
+) -> Iterator[None]:
+    """Leave the default generator at the block's end as it was before; does nothing if disabled.
+
+    Args: devices, device_type: accepted, without effect: all devices draw from the one generator.
+    """
     state = get_rng_state()
     try:
         yield

@@ -13,7 +13,7 @@ from flambeau._methods import TensorMethods
 from flambeau.autograd.node import AccumulateGrad, OutputEdge, RemovableHandle, Storage, register
 from flambeau.device import device as device_type
 from flambeau.dtypes import dtype
-from flambeau.errors import ArgumentError, DTypeError, GradError, ShapeError
+from flambeau.errors import ArgumentError, DeviceError, DTypeError, GradError, ShapeError
 from flambeau.kinds import Kind
 from flambeau.shape import Size
 
@@ -165,7 +165,12 @@ class Tensor(TensorMethods):
     @property
     def is_cuda(self) -> bool:
         """Whether the device is GPU-like, as code written for CUDA asks."""
-        return self._kind.dev.info.kind == "gpu"
+        return self._kind.dev.info.kind in ("gpu", "accelerator")
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the device is the CPU."""
+        return self._kind.device.type == "cpu"
 
     @property
     def is_meta(self) -> bool:
@@ -244,8 +249,10 @@ class Tensor(TensorMethods):
                     f"grad: assigned grad has {describe(value)}, the tensor is {describe(self)}"
                 )
             if value._kind is not self._kind:
-                raise DTypeError(
-                    f"grad: assigned grad has {describe(value)}, the tensor is {describe(self)}"
+                there = value._kind.device == self._kind.device
+                hint = f"value.to({self.dtype!r})" if there else f"value.to('{self.device}')"
+                raise (DTypeError if there else DeviceError)(
+                    f"grad: assigned grad has {describe(value)}, the tensor is {describe(self)}. Hint: {hint}"
                 )
         self._grad = value
 

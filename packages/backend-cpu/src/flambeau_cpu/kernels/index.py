@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.errors import IndexRangeError
+from flambeau.errors import IndexRangeError, out_of_bounds
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -32,7 +32,7 @@ _ONE = np.array(1, np.int8)
 def _out_of_range(index: Array, size: int, dim: int, low: int) -> IndexRangeError:
     """The error of a position outside [low, size)."""
     bad = index[(index < low) | (index >= size)].flat[0]
-    return IndexRangeError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
+    return out_of_bounds(bad, dim, size, low)
 
 
 def _check(index: Array, size: int, dim: int) -> None:

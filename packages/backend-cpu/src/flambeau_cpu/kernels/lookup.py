@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.errors import out_of_bounds
+
 Array = Any  # ndarrays; NumPy types what ufuncs and index tuples give only loosely
 
 
 def embedding(weight: Array, index: Array, padding: int, scale: bool) -> Array:
     """Rows of weight."""
     if index.size and (index.min() < 0 or index.max() >= weight.shape[0]):
-        from flambeau.errors import IndexRangeError
-
         bad = index[(index < 0) | (index >= weight.shape[0])].flat[0]
-        raise IndexRangeError(
-            f"embedding: index out of range in self: {bad} is not in [0, {weight.shape[0] - 1}] (weight: "
-            f"{tuple(weight.shape)}). "
-            f"Hint: num_embeddings must exceed the largest index"
-        )
+        raise out_of_bounds(bad, 0, weight.shape[0], 0)
     return weight.take(index, axis=0)
 
 

@@ -32,7 +32,17 @@ __all__ = [
 ]
 
 
+_MODULES = ("anomaly_mode", "grad_mode", "graph", "profiler", "variable")
+_NAMES = {
+    "Variable": "variable",
+    "is_multithreading_enabled": "grad_mode",
+    "set_multithreading_enabled": "grad_mode",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name == "profiler":  # imported at first use, as most programs have none
-        return importlib.import_module("flambeau.autograd.profiler")
+    if name in _MODULES:  # imported at first use, as most programs have none
+        return importlib.import_module(f"flambeau.autograd.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"flambeau.autograd.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'flambeau.autograd' has no attribute {name!r}")

@@ -10,7 +10,7 @@ from weakref import ref
 from flambeau import _late
 from flambeau.autograd.node import AccumulateGrad, Hooks, Node, OutputEdge, Storage
 from flambeau.autograd.state import state
-from flambeau.errors import AnomalyError, ArgumentError, GradError, ShapeError
+from flambeau.errors import AnomalyError, ArgumentError, DeviceError, GradError, ShapeError
 from flambeau.tensor import Tensor, describe, wrap
 
 
@@ -84,6 +84,10 @@ def run(
                     leaves.append(edge)
         for leaf in leaves:
             _leaf(leaf, pending[leaf], create, wanted, accumulate)
+    except MemoryError as error:
+        from flambeau._live import uncaught
+
+        raise uncaught("backward", error) from None
     finally:
         state.grad = previous
 
@@ -256,6 +260,11 @@ def _root(t: Any, g: Any, create: bool) -> tuple[Node, Tensor]:
         raise GradError(
             f"Mismatch in shape: grad_output[0] has a shape of {list(g._a.shape)} and output[0] has a "
             f"shape of {list(t._a.shape)}."
+        )
+    if g._kind.device != t._kind.device:
+        raise DeviceError(
+            f"backward: Expected all tensors to be on the same device, got gradient {describe(g)} for {describe(t)}. "
+            f"Hint: gradient.to('{t._kind.device}')"
         )
     if g._g is None or not create:
         kept = wrap(g._a, g._kind, g._g if create else None)

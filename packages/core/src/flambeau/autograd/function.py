@@ -58,7 +58,9 @@ class FunctionCtx(Node):
         """
         if self.saved is None:
             raise freed(self)
-        return tuple(None if s is None else self._unpack(*s) for s in self.saved)
+        return tuple(
+            None if s is None else s(self) if callable(s) else self._unpack(*s) for s in self.saved
+        )
 
     def _unpack(self, t: Any, storage: Storage | None, version: int, edge: Any) -> Tensor:
         if isinstance(t, Tensor):
@@ -249,6 +251,8 @@ def _attach(ctx: FunctionCtx, args: tuple[Any, ...], output: Any, recording: boo
     if recording:
         _record(ctx, outputs)
     ctx._keep([o for o in outputs if isinstance(o, Tensor)] if recording else [])
+    if recording and _node.packer is not None:
+        _node.packer(ctx)
     if single:
         return outputs[0]
     return tuple(outputs)

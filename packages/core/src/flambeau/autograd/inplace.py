@@ -160,7 +160,12 @@ def update(name: str, x: Any, compute: Callable[[Tensor], Tensor], *, saves: boo
     if not isinstance(x, Tensor):
         raise DTypeError(f"{name}: needs a Tensor to write to, got {type(x).__name__}")
     check_writable(name, x)
-    src = wrap(x._kind.k["copy"](x._a) if saves and state.grad else x._a, x._kind, x._g)
+    try:
+        src = wrap(x._kind.k["copy"](x._a) if saves and state.grad else x._a, x._kind, x._g)
+    except MemoryError as error:
+        from flambeau._live import out_of_memory
+
+        raise out_of_memory(name, x._kind.device, error) from None
     value = _cast_for(name, x, compute(src))
     _fits(name, x, value._a.shape)
     store(name, x, value)

@@ -21,6 +21,9 @@ next_seq = itertools.count(1).__next__
 
 Grads = tuple["Tensor | None", ...]
 
+#: While hooks on saved tensors are set: hands what a new node saved to them. For nodes that are not generated.
+packer: Callable[[Node], None] | None = None
+
 
 class Storage:
     """What all views of one memory block share: a version that in-place operations bump, and the live views."""
@@ -87,6 +90,24 @@ class Node:
 
 
 _metadata: weakref.WeakKeyDictionary[Node, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
+def plain_class(n: Node) -> type[Node]:
+    """A node's own class, whatever stands in for it."""
+    return getattr(type(n), "plain", type(n))
+
+
+_stand_ins: dict[Any, type[Node]] = {}
+
+
+def stand_in(n: Node, apply: Callable[..., Any], **more: Any) -> None:
+    """Give a node another apply, and other attributes: an instance of a subclass, whose `plain` is its own class."""
+    cls = plain_class(n)
+    made = _stand_ins.get((cls, apply))
+    if made is None:
+        body = {"__slots__": (), "__module__": cls.__module__, "apply": apply, "plain": cls, **more}
+        made = _stand_ins[cls, apply] = type(cls.__name__, (cls,), body)
+    n.__class__ = made
 
 
 class Hooks:

@@ -130,6 +130,13 @@ class Device(ABC):
         """What kernels get for a Python number that meets an array of dtype d; the number itself unless overridden."""
         return value
 
+    def threads(self) -> int:
+        """Threads that one kernel may use; 1 unless overridden."""
+        return 1
+
+    def set_threads(self, n: int) -> None:
+        """Let kernels use n threads, as far as the device can be told; nothing unless overridden."""
+
     def thread_init(self) -> None:
         """Called once in every thread that computes, before its first kernel."""
 

@@ -10,7 +10,7 @@ from flambeau.autograd import engine, inplace
 from flambeau.errors import ArgumentError
 from flambeau.ops import casting, elementwise, linalg, movement, reduce
 from flambeau.ops._op import inplace_of
-from flambeau.ops._public import publish
+from flambeau.ops._public import Public, postpone, publish
 from flambeau.tensor import Tensor
 
 #: Modules of flambeau.ops in the order in which they are published.
@@ -18,6 +18,7 @@ FAMILIES = [
     "elementwise",
     "movement",
     "casting",
+    "placement",
     "creation",
     "reduce",
     "extremes",
@@ -42,6 +43,28 @@ FAMILIES = [
     "einsum",
     "rearrange",
 ]
+
+#: Modules of flambeau.ops that few programs need: imported when one of their names is used.
+LATER = {
+    "storage": Public(
+        methods="data_ptr untyped_storage storage is_set_to",
+        functions="is_storage TypedStorage UntypedStorage",
+    ),
+    "sharing": Public(methods="is_shared share_memory_"),
+    "strides": Public(
+        functions="empty_strided empty_permuted alias_copy as_strided_copy detach_copy diagonal_copy expand_copy "
+        "permute_copy select_copy split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy "
+        "unfold_copy unsqueeze_copy view_as_complex_copy view_as_real_copy view_copy",
+        methods="new_empty_strided as_subclass resize_",
+        both="as_strided_ narrow_copy is_same_size resize_as_",
+    ),
+    "draws": Public(methods="geometric_ cauchy_ log_normal_"),
+    "legacy": Public(
+        functions="scalar_tensor frombuffer to_dlpack range can_cast typename detach is_inference",
+        methods="apply_ map_",
+    ),
+    "numeric": Public(functions="gradient vander", both="cov corrcoef"),
+}
 
 OPERATORS = {
     "add": "add",
@@ -116,6 +139,8 @@ def attach(namespace: dict[str, Any]) -> None:
     """Fill flambeau's namespace and the Tensor class."""
     for name in FAMILIES:
         publish(importlib.import_module(f"flambeau.ops.{name}"), namespace)
+    for name, public in LATER.items():
+        postpone(f"flambeau.ops.{name}", public)
     _late.add, _late.clone, _late.view = elementwise.add, casting.clone, movement.view
     _late.reduce_sum, _late.sum_all = reduce.reduce_sum, reduce.sum_all
     _late.backward, _late.update = engine.backward, inplace.update

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from flambeau._lazy import FORWARDED
 from flambeau.ops._op import inplace_of
 from flambeau.tensor import Tensor
 
@@ -71,3 +73,30 @@ def publish(family: ModuleType, namespace: dict[str, Any]) -> None:
     for name, fn in (*public.made_methods.items(), *public.made_both.items()):
         setattr(Tensor, name, fn)
     namespace.update(public.made_both)
+
+
+class _Postponed:
+    """A method that takes its place on Tensor when it is first asked for: its module is imported then."""
+
+    __slots__ = ("module", "name", "public")
+
+    def __init__(self, module: str, name: str, public: str) -> None:
+        self.module, self.name, self.public = module, name, public
+
+    def __get__(self, x: Any, owner: Any = None) -> Any:
+        fn = getattr(importlib.import_module(self.module), self.name)
+        setattr(Tensor, self.public, fn)
+        return fn if x is None else fn.__get__(x, owner)
+
+
+def postpone(module: str, public: Public) -> None:
+    """Offer a family's functions and methods under their names, without importing it; it has no `PUBLIC` itself."""
+    names: dict[str, list[str]] = {}
+    for alias, name in public.aliases.items():
+        names.setdefault(name, []).append(alias)
+    for name in (public.functions + " " + public.both).split():
+        for n in (name, *names.get(name, ())):
+            FORWARDED[n] = (module, name)
+    for name in (public.methods + " " + public.both).split():
+        for n in (name, *names.get(name, ())):
+            setattr(Tensor, n, _Postponed(module, name, n))

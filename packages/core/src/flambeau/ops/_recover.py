@@ -4,7 +4,7 @@ a tape.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from flambeau.device import device as device_type
 from flambeau.dtypes import dtype
 from flambeau.errors import (
     ArgumentError,
-    DeviceError,
     DTypeError,
     FlambeauError,
+    IndexRangeError,
+    OutOfMemoryError,
     ShapeError,
     UnsupportedOpError,
 )
@@ -58,9 +59,13 @@ def result_type(*values: Any) -> dtype:
     return found
 
 
-def common_device(op: str, tensors: list[Tensor]) -> device_type:
+def common_device(
+    name: str, tensors: Sequence[Tensor], op: Op | None = None, operands: Sequence[Any] = ()
+) -> device_type:
     """The one device of the operands; 0-d tensors on the cpu go along with any.
 
+    Args: name: of the operation.  op, operands: where the message finds the tensors' names, unless it finds the tensors
+        among the arguments of the public function that is running.
     Raises: DeviceError: two devices.
     """
     chosen = tensors[0]
@@ -69,12 +74,17 @@ def common_device(op: str, tensors: list[Tensor]) -> device_type:
             if not chosen._a.shape and chosen._kind.device.type == "cpu":
                 chosen = t
             elif t._a.shape or t._kind.device.type != "cpu":
-                raise DeviceError(
-                    f"{op}: Expected all tensors to be on the same device, but found at least two devices, "
-                    f"{chosen._kind.device} and {t._kind.device} ({describe(chosen)}; {describe(t)}). "
-                    f"Hint: x.to('{chosen._kind.device}')"
+                from flambeau._live import two_devices
+
+                raise two_devices(
+                    name, chosen, t, (_name(op, operands, chosen), _name(op, operands, t))
                 )
     return chosen._kind.device
+
+
+def _name(op: Op | None, operands: Sequence[Any], t: Tensor) -> str:
+    """What an op calls the operand t."""
+    return next((p.name for p, v in zip(op.operands if op else (), operands) if v is t), "")
 
 
 def _as_operand(op: Op, name: str, value: Any, param: str) -> Any:
@@ -118,7 +128,7 @@ def mix(op: Op, operands: tuple[Any, ...], attrs: tuple[Any, ...], out: Any = No
     if not tensors:
         values[op.lead] = _number(op, op.operands[op.lead].name, values[op.lead])
         tensors = [values[op.lead]]
-    kind = _target_kind(op, values, common_device(op.label, tensors))
+    kind = _target_kind(op, values, common_device(op.label, tensors, op, values))
     moved = [
         _to_kind(op, p.name, v, p.kind, kind) for p, v in zip(op.operands, values, strict=True)
     ]
@@ -151,12 +161,9 @@ def _target_kind(op: Op, values: list[Any], device: device_type) -> Kind:
         d = mixing[0]._kind.dtype
         for p, v in zip(op.operands, values, strict=True):
             if v is not None and p.kind in ("tensor", "optional") and v._kind.dtype is not d:
-                wider = dtypes.promote_types(d, v._kind.dtype)
-                narrow = op.operands[op.lead].name if wider is not d else p.name
-                raise DTypeError(
-                    f"{op.label}: expected all operands to have the same dtype, but got {describe(mixing[0])} and "
-                    f"{p.name}: {describe(v)}. Hint: {narrow}.to({wider!r})"
-                )
+                from flambeau._live import two_dtypes
+
+                raise two_dtypes(op.label, mixing[0], v, (_name(op, values, mixing[0]), p.name))
     else:
         d = result_type(*mixing)
     if d.category < dtypes.FLOATING:
@@ -164,9 +171,16 @@ def _target_kind(op: Op, values: list[Any], device: device_type) -> Kind:
             d = dtypes.get_default_dtype()
         elif op.dtype == "floating":
             raise DTypeError(
-                f"{op.label}: not implemented for {d.name}, got {_all(tuple(values))}. Hint: x.float()"
+                f"{_called(op)}: not implemented for {d.name}, got {_all(tuple(values))}. Hint: x.float()"
             )
     return kind_of(device, d)
+
+
+def _called(op: Op) -> str:
+    """The public function that ran into an op, else the op."""
+    from flambeau._live import called
+
+    return called(op.label)
 
 
 def _number(op: Op, name: str, value: Any) -> Tensor:
@@ -221,12 +235,10 @@ def explain(
 ) -> Exception:
     """The error that tells the user what rule the operands broke."""
     if isinstance(error, MemoryError):
-        from flambeau._live import out_of_memory
-
-        return out_of_memory(op.label, operands[op.lead]._kind.device, error)
-    if isinstance(error, FlambeauError):
-        return error
+        return no_room(op.label, operands[op.lead]._kind, error)
     first = next(v for v in operands if isinstance(v, Tensor))
+    if isinstance(error, FlambeauError):
+        return _explained(error, first)
     if first._kind.k[op.kernel] is None and op.body is None:
         return UnsupportedOpError(
             f"{op.label}: {first._kind.device} has no kernel {op.kernel!r} and there is no decomposition of it. "
@@ -241,15 +253,31 @@ def explain(
         try:
             op.shape(*shapes, *attrs)
         except FlambeauError as rule:
-            return rule
+            return _explained(rule, first)
     if isinstance(error, TypeError) and first._kind.dtype.category in (
         dtypes.BOOL,
         dtypes.COMPLEX,
         dtypes.FLOATING,
     ):
         return DTypeError(
-            f"{op.label}: not implemented for {first._kind.dtype.name}, got {_all(operands)} ({error})"
+            f"{_called(op)}: not implemented for {first._kind.dtype.name}, got {_all(operands)} ({error})"
         )
+    return error
+
+
+def no_room(name: str, kind: Kind, error: MemoryError) -> OutOfMemoryError:
+    """The error of an allocation that failed; name: of the operation, if no public function is running."""
+    from flambeau._live import out_of_memory
+
+    return out_of_memory(name, kind.device, error)
+
+
+def _explained(error: FlambeauError, first: Tensor) -> FlambeauError:
+    """The error of a kernel or a shape rule, which do not know what a position is out of range in."""
+    if isinstance(error, IndexRangeError):
+        from flambeau._live import located
+
+        return located(error, first)
     return error
 
 
@@ -260,7 +288,9 @@ def _broadcast_error(op: Op, operands: tuple[Any, ...]) -> ShapeError | None:
         for s in shapes:
             out = broadcast_two(out, s)
     except ValueError:
-        return ShapeError(f"{broadcast_complaint(op.label, shapes)}\n  operands: {_all(operands)}")
+        return ShapeError(
+            f"{broadcast_complaint(_called(op), shapes)}\n  operands: {_all(operands)}"
+        )
     return None
 
 

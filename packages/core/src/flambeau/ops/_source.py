@@ -20,7 +20,7 @@ from flambeau.tensor import Tensor
 if TYPE_CHECKING:
     from flambeau.ops._op import Op
 
-#: The globals of all generated code. Anomaly mode swaps `next_seq` here.
+#: The globals of all generated code. `autograd.marks` exchanges `next_seq` here.
 SCOPE: dict[str, Any] = {
     "__name__": "flambeau.ops._generated",
     "__builtins__": __builtins__,

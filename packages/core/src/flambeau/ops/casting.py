@@ -9,11 +9,12 @@ from flambeau import dtypes
 from flambeau.autograd.node import Grads, Node
 from flambeau.autograd.state import state
 from flambeau.device import canonical, device as device_type
-from flambeau.dtypes import dtype
+from flambeau.dtypes import dtype, dtype as dtype_type
 from flambeau.errors import ArgumentError
 from flambeau.kinds import Kind, as_dtype, kind_of
 from flambeau.ops._op import Primitive, op
 from flambeau.ops._public import Public
+from flambeau.ops._recover import no_room
 from flambeau.tensor import Tensor, host, wrap
 
 
@@ -31,13 +32,16 @@ def convert(input: Tensor, kind: Kind) -> Tensor:
     have = input._kind
     if have is kind:
         return input
-    if have.dev is kind.dev:
-        native = have.k["cast"](input._a, kind.dtype)
-    else:
-        array = have.k["to_host"](input._a)
-        native = kind.k["from_host"](
-            array if have.dtype is kind.dtype else _host_cast(array, have, kind)
-        )
+    try:
+        if have.dev is kind.dev:
+            native = have.k["cast"](input._a, kind.dtype)
+        else:
+            array = have.k["to_host"](input._a)
+            native = kind.k["from_host"](
+                array if have.dtype is kind.dtype else _host_cast(array, have, kind)
+            )
+    except MemoryError as error:
+        raise no_room("to", kind, error) from None
     t = wrap(native, kind)
     if input._g is not None and kind.inexact is not None and state.grad:
         t._g = ToCopyBackward0(input._g, t)
@@ -122,9 +126,26 @@ def parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype 
     return device, d, copy
 
 
-def type_(input: Tensor, dtype: Any = None) -> Any:
-    """The tensor with another dtype; without an argument, the dtype's name as PyTorch spells tensor classes."""
-    return f"flambeau.{input._kind.dtype.name}" if dtype is None else to(input, dtype)
+def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The tensor with another dtype, given as FloatTensor or its name too; without one, its own name of that kind.
+
+    Raises: ArgumentError: dtype is none of these.
+
+    Example:
+        >>> import flambeau as fb
+        >>> fb.ones(1).type("torch.LongTensor").type()
+        'flambeau.LongTensor'
+    """
+    if dtype.__class__ is dtype_type:
+        return to(input, dtype)
+    from flambeau._typed import dtype_of, name_of
+
+    if dtype is None:
+        return name_of(input)
+    found = dtype_of(dtype)
+    if found is None and isinstance(dtype, str):
+        raise ArgumentError(f"type: invalid type: {dtype!r}. Hint: x.type(flambeau.float32)")
+    return to(input, dtype if found is None else found)
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:

@@ -14,8 +14,9 @@ from flambeau.dtypes import dtype as dtype_type
 from flambeau.errors import ArgumentError, ShapeError
 from flambeau.kinds import Kind, as_dtype, kind_of
 from flambeau.ops._public import Public
+from flambeau.ops._recover import no_room
 from flambeau.ops.casting import convert
-from flambeau.shape import as_shape, check_sizes
+from flambeau.shape import Size, as_shape, check_sizes
 from flambeau.tensor import Tensor, describe, wrap
 
 _CPU = canonical("cpu")
@@ -201,16 +202,30 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     return wrap(kind.k["from_host"](ndarray), kind)
 
 
+class _Capsule:
+    """What gives a capsule of cpu memory to NumPy, which takes objects alone."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A cpu tensor that shares memory with an object of another library that speaks DLPack."""
-    return from_numpy(np.from_dlpack(ext_tensor))
+    """A cpu tensor that shares memory with an object of another library that speaks DLPack, or with its capsule."""
+    spoken = hasattr(ext_tensor, "__dlpack__")
+    return from_numpy(np.from_dlpack(ext_tensor if spoken else _Capsule(ext_tensor)))
 
 
 def legacy_tensor(*args: Any, device: Any = None, **kwargs: Any) -> Tensor:
     """PyTorch's old constructor: `Tensor(2, 3)` is uninitialised (here: zeros), `Tensor([1, 2])` holds data as
     float.
     """
-    if len(args) == 1 and not isinstance(args[0], int):
+    if len(args) == 1 and not isinstance(args[0], int | Size):
         if isinstance(args[0], Tensor):
             return args[0].detach()
         return tensor(args[0], dtype=dtypes.get_default_dtype(), device=device)
@@ -242,9 +257,7 @@ def _fill(name: str, shape: Any, value: Any, kind: Kind) -> Any:
     try:
         return kind.k["fill"](shape, value, kind.dtype)
     except MemoryError as error:
-        from flambeau._live import out_of_memory
-
-        raise out_of_memory(name, kind.device, error) from None
+        raise no_room(name, kind, error) from None
 
 
 def _filled(name: str, value: int, doc: str) -> Any:
@@ -396,7 +409,11 @@ def arange(
     whole = all(isinstance(v, int) for v in (start, end, step))
     kind = _kind(dtype, device, dtypes.int64 if whole else None)
     n = max(-((start - end) // step), 0) if whole else math.ceil((end - start) / step)
-    return _finish(kind.k["iota"](int(n), start, step, kind.dtype), kind, requires_grad, out)
+    try:
+        native = kind.k["iota"](int(n), start, step, kind.dtype)
+    except MemoryError as error:
+        raise no_room("arange", kind, error) from None
+    return _finish(native, kind, requires_grad, out)
 
 
 def linspace(
@@ -419,9 +436,11 @@ def linspace(
         raise ShapeError(f"linspace: number of steps must be non-negative, got {steps}")
     is_complex = isinstance(start, complex) or isinstance(end, complex)
     kind = _kind(dtype, device, dtypes.get_default_dtype().to_complex() if is_complex else None)
-    return _finish(
-        kind.k["from_host"](_even(start, end, int(steps), kind.dtype)), kind, requires_grad, out
-    )
+    try:
+        native = kind.k["from_host"](_even(start, end, int(steps), kind.dtype))
+    except MemoryError as error:
+        raise no_room("linspace", kind, error) from None
+    return _finish(native, kind, requires_grad, out)
 
 
 def _even(start: Any, end: Any, steps: int, d: dtype_type) -> Any:
@@ -455,13 +474,12 @@ def logspace(
     """base to the power of `steps` evenly spaced exponents from start to end."""
     start, end = (v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end))
     kind = _kind(dtype, device)
-    exponents = np.linspace(start, end, int(steps))
-    return _finish(
-        kind.k["from_host"](np.power(float(base), exponents).astype(kind.dtype.numpy)),
-        kind,
-        requires_grad,
-        out,
-    )
+    try:
+        exponents = np.linspace(start, end, int(steps))
+        native = kind.k["from_host"](np.power(float(base), exponents).astype(kind.dtype.numpy))
+    except MemoryError as error:
+        raise no_room("logspace", kind, error) from None
+    return _finish(native, kind, requires_grad, out)
 
 
 def eye(
@@ -477,9 +495,11 @@ def eye(
     """Ones on the diagonal of an n x m matrix (m = n if not given), zeros elsewhere."""
     shape = check_sizes((int(n), int(n if m is None else m)), "eye")
     kind = _kind(dtype, device)
-    return _finish(
-        kind.k["from_host"](np.eye(*shape, dtype=kind.dtype.numpy)), kind, requires_grad, out
-    )
+    try:
+        native = kind.k["from_host"](np.eye(*shape, dtype=kind.dtype.numpy))
+    except MemoryError as error:
+        raise no_room("eye", kind, error) from None
+    return _finish(native, kind, requires_grad, out)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

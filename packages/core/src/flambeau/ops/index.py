@@ -21,6 +21,7 @@ from flambeau.errors import ArgumentError, DTypeError, FlambeauError, IndexRange
 from flambeau.kinds import Kind
 from flambeau.ops import positions
 from flambeau.ops._public import Public
+from flambeau.ops._recover import common_device
 from flambeau.ops.casting import convert, copy_
 from flambeau.ops.creation import tensor
 from flambeau.ops.elementwise import ne
@@ -333,10 +334,13 @@ def _set(x: Tensor, key: tuple[Any, ...], value: Any) -> None:
         copy_(view, _without_leading_ones(value))
         return
     if value._kind is not x._kind:
-        raise DTypeError(
-            f"Index put requires the source and destination dtypes match, got {describe(x)} for the destination and "
-            f"{describe(value)} for the source. Hint: value.to({x.dtype!r})"
-        )
+        common_device("setitem", (x, value))
+        if value._kind.dtype is not x._kind.dtype:
+            raise DTypeError(
+                f"Index put requires the source and destination dtypes match, got {describe(x)} for the destination "
+                f"and {describe(value)} for the source. Hint: value.to({x.dtype!r})"
+            )
+        value = convert(value, x._kind)  # a number on the cpu
     if len(at) == 1 and not value._a.shape and at[0][1]._kind.dtype is dtypes.bool_:
         dim, mask = at[0]
         below = len(view._a.shape) - dim - len(mask._a.shape)
@@ -389,11 +393,13 @@ def _check_put(op: str, input: Tensor, values: Any) -> None:
         raise ArgumentError(
             f"{op}(): argument 'values' must be Tensor, not {type(values).__name__}. Hint: flambeau.tensor(...)"
         )
-    if values._kind.dtype is not input._kind.dtype:
-        raise DTypeError(
-            f"{op}: Index put requires the source and destination dtypes match, got {describe(input)} for the "
-            f"destination and {describe(values)} for the source. Hint: values.to({input.dtype!r})"
-        )
+    if values._kind is not input._kind:
+        common_device(op, (input, values))
+        if values._kind.dtype is not input._kind.dtype:
+            raise DTypeError(
+                f"{op}: Index put requires the source and destination dtypes match, got {describe(input)} for the "
+                f"destination and {describe(values)} for the source. Hint: values.to({input.dtype!r})"
+            )
 
 
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:

@@ -6,10 +6,16 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.inplace import update
-from flambeau.errors import ArgumentError, DTypeError, IndexRangeError, ShapeError
+from flambeau.errors import (
+    ArgumentError,
+    DTypeError,
+    IndexRangeError,
+    ShapeError,
+    out_of_bounds,
+)
 from flambeau.ops import elementwise as ew, positions
 from flambeau.ops._public import Public
-from flambeau.ops._recover import write_out
+from flambeau.ops._recover import common_device, write_out
 from flambeau.ops.casting import convert
 from flambeau.ops.masking import masked_fill, masked_fill_
 from flambeau.ops.movement import _expand, _view, reshape
@@ -64,11 +70,14 @@ def _checked_source(
         raise ArgumentError(
             f"{op}(): argument 'source' must be Tensor, not {type(source).__name__}"
         )
-    if source._kind.dtype is not input._kind.dtype:
-        raise DTypeError(
-            f"{op}(): self and source must have the same scalar type, got {describe(input)} and {describe(source)}. "
-            f"Hint: source.to({input.dtype!r})"
-        )
+    if source._kind is not input._kind:
+        common_device(op, (input, source))
+        if source._kind.dtype is not input._kind.dtype:
+            raise DTypeError(
+                f"{op}(): self and source must have the same scalar type, got {describe(input)} and "
+                f"{describe(source)}. Hint: source.to({input.dtype!r})"
+            )
+        source = convert(source, input._kind)  # a number on the cpu
     have, want = source._a.shape or (1,), input._a.shape or (1,)
     n = index._a.shape[0]
     if len(have) != len(want) or have[:dim] + have[dim + 1 :] != want[:dim] + want[dim + 1 :]:
@@ -83,16 +92,14 @@ def _checked_source(
     return dim, index, source
 
 
-def _not_negative(op: str, index: Tensor, size: int, dim: int) -> Tensor:
+def _not_negative(op: str, x: Tensor, index: Tensor, dim: int) -> Tensor:
     """index as int64, once no position is negative: writing would take those as counted from the end."""
     index = convert(index, index._kind.int64)
     kind = index._kind
     if kind.device.type != "meta" and index._a.shape != (0,):
         low = -kind.k["item"](kind.k["reduce_max"](kind.k["neg"](index._a, out=...), None, False))
         if low < 0:
-            raise IndexRangeError(
-                f"{op}(): index {low} is out of bounds for dimension {dim} with size {size}"
-            )
+            raise out_of_bounds(low, dim, x._a.shape[dim], 0, op, describe(x))
     return index
 
 
@@ -100,17 +107,31 @@ def _put_slices(
     op: str, x: Tensor, dim: int, index: Tensor, value: Tensor, accumulate: bool
 ) -> Tensor:
     whole = at_least_1d(x)
-    index = _not_negative(op, index, whole._a.shape[dim], dim)
-    return _as(positions.write(whole, (index,), value, dim, accumulate=accumulate), x)
+    index = _not_negative(op, whole, index, dim)
+    try:
+        return _as(positions.write(whole, (index,), value, dim, accumulate=accumulate), x)
+    except IndexRangeError as error:
+        raise _from_zero(op, error, x) from None
 
 
 def _put_slices_(
     op: str, x: Tensor, dim: int, index: Tensor, value: Tensor, accumulate: bool
 ) -> Tensor:
     whole = at_least_1d(x)
-    index = _not_negative(op, index, whole._a.shape[dim], dim)
-    positions.write_(op, whole, (index,), value, dim, accumulate)
+    index = _not_negative(op, whole, index, dim)
+    try:
+        positions.write_(op, whole, (index,), value, dim, accumulate)
+    except IndexRangeError as error:
+        raise _from_zero(op, error, x) from None
     return x
+
+
+def _from_zero(op: str, error: IndexRangeError, x: Tensor) -> IndexRangeError:
+    """The error of a write, in an operation where no position counts from the end."""
+    if error.where is None:
+        return error
+    index, dim, size, _ = error.where
+    return out_of_bounds(index, dim, size, 0, op, describe(x))
 
 
 def _as(y: Tensor, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from flambeau.errors import ArgumentError, ShapeError
 from flambeau.kinds import Kind, kind_of
 from flambeau.ops import positions
 from flambeau.ops._public import Public
-from flambeau.ops._recover import common_device, result_type, write_out
+from flambeau.ops._recover import common_device, no_room, result_type, write_out
 from flambeau.ops.casting import convert
 from flambeau.ops.creation import meshgrid, tensor, zeros
 from flambeau.ops.diagonal import constant_pad_nd
@@ -124,7 +124,10 @@ def join(tensors: Sequence[Tensor], dim: int = 0, out: Tensor | None = None) -> 
     kernel = kind.k["cat"]
     if kernel is None:
         return _join(tensors, dim, out)
-    t = wrap(kernel(*[x._a for x in tensors], at), kind)
+    try:
+        t = wrap(kernel(*[x._a for x in tensors], at), kind)
+    except MemoryError as error:
+        raise no_room("cat", kind, error) from None
     if taped and state.grad:
         _record(CatBackward0(), t, tensors, (at, (want[at],) * len(tensors)))
     return t
@@ -148,10 +151,13 @@ def _join(tensors: Sequence[Tensor], dim: int, out: Tensor | None) -> Tensor:
         sizes.append(shape[at])
     parts = tensors if len(want) < 2 else [x for x in tensors if x._a.shape != (0,)]
     kernel = kind.k["cat"]
-    if kernel is not None:
-        native = kernel(*[x._a for x in parts], at)
-    else:
-        native = _side_by_side(parts, at, (*want[:at], sum(sizes), *want[at + 1 :]), kind)
+    try:
+        if kernel is not None:
+            native = kernel(*[x._a for x in parts], at)
+        else:
+            native = _side_by_side(parts, at, (*want[:at], sum(sizes), *want[at + 1 :]), kind)
+    except MemoryError as error:
+        raise no_room("cat", kind, error) from None
     t = wrap(native, kind)
     if state.grad and any(x._g is not None for x in tensors):
         _record(CatBackward0(), t, tensors, (at, sizes))
@@ -187,7 +193,19 @@ def _misfit(tensors: Sequence[Tensor], i: int, model: Tensor, dim: int) -> Shape
             f"Sizes of tensors must match except in dimension {dim}. Expected size {want[d]} but got size {have[d]} "
             f"for tensor number {i} in the list"
         )
-    return ShapeError(f"cat: {rule} ({describe(model)}; {describe(tensors[i])})")
+    return ShapeError(
+        f"cat: {rule} ({describe(model)}; {describe(tensors[i])}). Hint: {_fitting(have, want, i)}"
+    )
+
+
+def _fitting(have: Shape, want: Shape, i: int) -> str:
+    """What would make a tensor of shape `have`, at place i, go with the others."""
+    fits = [d for d in range(len(want)) if have[:d] + have[d + 1 :] == want[:d] + want[d + 1 :]]
+    if len(have) == len(want):
+        return f"dim={fits[0]}" if fits else f"cut or pad tensors[{i}] to the others' sizes"
+    if len(have) + 1 == len(want):
+        return f"tensors[{i}].unsqueeze(dim) if it is one entry of that dimension"
+    return "flatten(), squeeze() or unsqueeze() until all have the same number of dimensions"
 
 
 def _side_by_side(parts: Sequence[Tensor], dim: int, shape: Shape, kind: Kind) -> Any:
@@ -228,7 +246,10 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
     kernel = kind.k["stack"]
     if kernel is None:
         return join([unsqueeze(x, at) for x in tensors], at, out)
-    t = wrap(kernel(*[x._a for x in tensors], at), kind)
+    try:
+        t = wrap(kernel(*[x._a for x in tensors], at), kind)
+    except MemoryError as error:
+        raise no_room("stack", kind, error) from None
     if taped and state.grad:
         _record(StackBackward0(), t, tensors, at)
     return t if out is None else write_out(t, out)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import _late
 from flambeau.dtypes import dtype
-from flambeau.errors import GradError, IndexRangeError, ShapeError
+from flambeau.errors import GradError, IndexRangeError, ShapeError, out_of_bounds
 from flambeau.ops._op import Primitive, op
 from flambeau.ops._public import Public
 from flambeau.ops._recover import sum_to
@@ -98,9 +98,7 @@ def sliced_shape(x: Shape, key: tuple[Any, ...]) -> Shape:
         if isinstance(k, slice):
             out.append(len(range(*k.indices(x[dim]))))
         elif not -x[dim] <= k < x[dim]:
-            raise IndexRangeError(
-                f"index {k} is out of bounds for dimension {dim} with size {x[dim]}"
-            )
+            raise out_of_bounds(k, dim, x[dim], -x[dim])
         dim += 1
     return (*out, *x[dim:])
 
@@ -432,7 +430,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     at = wrap_dim(dim, len(shape), "select")
     if not -shape[at] <= index < shape[at]:
         raise IndexRangeError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {at}"
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {at} "
+            f"(valid: {-shape[at]} to {shape[at] - 1}; {describe(input)})"
         )
     return _slice(input, (slice(None),) * at + (int(index),))
 

@@ -22,11 +22,12 @@ from flambeau.errors import (
     IndexRangeError,
     ShapeError,
     UnsupportedOpError,
+    out_of_bounds,
 )
 from flambeau.kinds import Kind
 from flambeau.ops import elementwise as ew, movement
 from flambeau.ops._op import Primitive, op, same
-from flambeau.ops._recover import sum_to
+from flambeau.ops._recover import common_device, no_room, sum_to
 from flambeau.ops.casting import convert
 from flambeau.shape import Shape, broadcast_two
 from flambeau.tensor import Tensor, describe, host, wrap
@@ -253,16 +254,25 @@ take_backward.vjp(grad=lambda g, index, dim, wrap: take(g, index, dim, wrap))
 
 
 # ---- several index tensors for neighbouring dimensions
-def _complain(error: Exception, input: Tensor, indices: Sequence[Tensor], dim: int) -> Exception:
-    """The error of a failed read or write: which position is out of range in which dimension."""
+def _complain(op: str, error: Exception, tensors: Sequence[Tensor], dim: int) -> Exception:
+    """The error of a failed read or write: which position is out of range in which dimension.
+
+    Args: tensors: what is indexed, the index tensors, and the value that was to be written.
+    """
+    common_device(op, tensors)
+    input, indices = tensors[0], tensors[1 : -1 if op == "index_put" else None]
+    if isinstance(error, MemoryError):
+        return no_room(op, input._kind, error)
+    if not isinstance(error, IndexError | ValueError):
+        return error
     _indexed(input._a.shape, indices, dim)
     for d, i in enumerate(indices):
         size, at = input._a.shape[dim + d], host(i)
         wrong = at[(at < -size) | (at >= size)]
         if wrong.size:
-            return IndexRangeError(
-                f"index {wrong.flat[0]} is out of bounds for dimension {dim + d} with size {size}"
-            )
+            from flambeau._live import located
+
+            return located(out_of_bounds(wrong.flat[0], dim + d, size, -size), input)
     return error
 
 
@@ -303,6 +313,8 @@ class _Positions(Node):
         self.edges, self.attrs, self.hooks = edges, dim, None
         self.saved = tuple([(i, 0 if i._s is None else i._s.version) for i in indices])
         self.seq, self.shape, self.kind = _node.next_seq(), t._a.shape, t._kind
+        if _node.packer is not None:
+            _node.packer(self)
 
     def indices(self) -> tuple[Tensor, ...]:
         """The index tensors, provided nobody changed them."""
@@ -338,8 +350,8 @@ def read(input: Tensor, indices: Sequence[Tensor], dim: int) -> Tensor:
         return take(merged, flat, dim, False)
     try:
         t = wrap(kernel(input._a, *[i._a for i in indices], dim), kind)
-    except IndexError as error:
-        raise _complain(error, input, indices, dim) from None
+    except Exception as error:
+        raise _complain("index", error, (input, *indices), dim) from None
     if input._g is not None and state.grad:
         t._g = IndexBackward0(t, (input._g,), indices, dim)
     return t
@@ -386,9 +398,10 @@ def write(
     try:
         out = input._a if own else ...
         t = wrap(kernel(input._a, *natives, value._a, dim, accumulate, out=out), kind)
-    except (IndexError, ValueError) as error:
-        _target(input, indices, value, dim)
-        raise _complain(error, input, indices, dim) from None
+    except Exception as error:
+        if isinstance(error, IndexError | ValueError):
+            _target(input, indices, value, dim)
+        raise _complain("index_put", error, (input, *indices, value), dim) from None
     if (input._g is not None or value._g is not None) and state.grad:
         t._g = IndexPutBackward0(t, (input._g, value._g), indices, (dim, accumulate))
     return t

@@ -12,6 +12,7 @@ from flambeau.autograd.inplace import check_writable, store
 from flambeau.errors import ArgumentError, DTypeError, ShapeError
 from flambeau.kinds import Kind
 from flambeau.ops._public import Public
+from flambeau.ops._recover import no_room
 from flambeau.ops.creation import _finish, _kind, from_numpy
 from flambeau.shape import Shape, as_shape, check_sizes
 from flambeau.tensor import Tensor, describe, host, wrap
@@ -68,11 +69,14 @@ def _floating(op: str, kind: Kind) -> None:
 def _from_stream(draw: Any, gen: streams.Generator, shape: Shape, kind: Kind) -> Any:
     """A native array of the values that draw(gen, shape, dtype name) makes."""
     d = kind.dtype
-    if d.is_complex:
-        parts = draw(gen, (*shape, 2), d.to_real().name)
-        return kind.k["from_host"](parts.view(d.numpy)[..., 0] * d.numpy.type(1 / math.sqrt(2)))
-    array = draw(gen, shape, d.name)
-    return kind.k["from_host"](array if d is not dtypes.bfloat16 else array.astype(d.numpy))
+    try:
+        if d.is_complex:
+            parts = draw(gen, (*shape, 2), d.to_real().name)
+            return kind.k["from_host"](parts.view(d.numpy)[..., 0] * d.numpy.type(1 / math.sqrt(2)))
+        array = draw(gen, shape, d.name)
+        return kind.k["from_host"](array if d is not dtypes.bfloat16 else array.astype(d.numpy))
+    except MemoryError as error:
+        raise no_room("rand", kind, error) from None
 
 
 def _sampler(name: str, draw: Any, doc: str) -> tuple[Any, Any]:
@@ -157,12 +161,13 @@ def randint(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
     kind = _kind(dtype, device, dtypes.int64)
-    array = streams.randint(
-        _stream(generator), check_sizes(as_shape((size,), "randint"), "randint"), low, high
-    )
-    return _finish(
-        kind.k["from_host"](array.astype(kind.dtype.numpy, copy=False)), kind, requires_grad, out
-    )
+    shape = check_sizes(as_shape((size,), "randint"), "randint")
+    try:
+        array = streams.randint(_stream(generator), shape, low, high)
+        native = kind.k["from_host"](array.astype(kind.dtype.numpy, copy=False))
+    except MemoryError as error:
+        raise no_room("randint", kind, error) from None
+    return _finish(native, kind, requires_grad, out)
 
 
 def randint_like(
@@ -201,10 +206,12 @@ def randperm(
 ) -> Tensor:
     """The numbers 0 to n-1 in random order; int64 unless dtype says otherwise."""
     kind = _kind(dtype, device, dtypes.int64)
-    array = streams.randperm(_stream(generator), int(n))
-    return _finish(
-        kind.k["from_host"](array.astype(kind.dtype.numpy, copy=False)), kind, requires_grad, out
-    )
+    try:
+        array = streams.randperm(_stream(generator), int(n))
+        native = kind.k["from_host"](array.astype(kind.dtype.numpy, copy=False))
+    except MemoryError as error:
+        raise no_room("randperm", kind, error) from None
+    return _finish(native, kind, requires_grad, out)
 
 
 def bernoulli(input: Tensor, p: Any = None, *, generator: Any = None, out: Any = None) -> Tensor:

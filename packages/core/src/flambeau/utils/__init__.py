@@ -1,5 +1,6 @@
 """Utilities; `flambeau.utils.data` comes with the package flambeau-data."""
 
+import importlib
 from pkgutil import extend_path
 from typing import Any
 
@@ -7,9 +8,9 @@ __path__ = extend_path(__path__, __name__)
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("checkpoint", "dlpack", "hooks"):
+        return importlib.import_module(f"flambeau.utils.{name}")
     if name == "data":
-        import importlib
-
         from flambeau._lazy import missing
 
         try:

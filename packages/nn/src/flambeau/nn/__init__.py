@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.nn import functional, init, modules, parameter, utils
+from flambeau.nn import common_types, functional, init, modules, parameter, utils
 from flambeau.nn.modules import *
 from flambeau.nn.modules import __all__ as _modules
 from flambeau.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
@@ -12,6 +12,7 @@ __all__ = [
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "common_types",
     "functional",
     "init",
     "modules",

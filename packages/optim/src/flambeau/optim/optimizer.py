@@ -194,6 +194,10 @@ class Optimizer:
                     for param in group["params"]:
                         if param._grad is not None:
                             self._update(param, group)
+        except MemoryError as error:
+            from flambeau._live import uncaught
+
+            raise uncaught(f"{type(self).__name__}.step", error) from None
         finally:
             _modes.grad = before
         return loss

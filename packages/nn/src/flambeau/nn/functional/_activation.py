@@ -12,6 +12,7 @@ from flambeau.autograd.state import state
 from flambeau.errors import FlambeauError
 from flambeau.nn.functional._fused import FusedNode, record
 from flambeau.ops import activation as A
+from flambeau.ops._recover import no_room
 from flambeau.ops.elementwise import relu as _relu, sigmoid as _sigmoid, tanh as _tanh
 from flambeau.tensor import Tensor, wrap
 
@@ -63,7 +64,10 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     m = input._kind
     if approximate != "none" or input._g is None or not state.grad or m.k["gelu_slope"] is None:
         return A.gelu(input, approximate=approximate)
-    native, slope = m.k["gelu_slope"](input._a)
+    try:
+        native, slope = m.k["gelu_slope"](input._a)
+    except MemoryError as error:
+        raise no_room("gelu", m, error) from None
     y = wrap(native, m)
     record(GeluBackward0, y, (input,), (slope,))
     return y

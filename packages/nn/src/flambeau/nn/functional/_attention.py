@@ -12,6 +12,7 @@ from flambeau.nn.functional._dropout import dropout
 from flambeau.nn.functional._fused import FusedNode, record
 from flambeau.nn.functional._linear import linear
 from flambeau.nn.functional._padding import pad
+from flambeau.ops._recover import common_device, no_room
 from flambeau.tensor import Tensor, describe, wrap
 
 
@@ -73,6 +74,7 @@ def _attend(
 
 def _check(q: Any, k: Any, v: Any, mask: Any, causal: bool) -> None:
     if q._kind is not k._kind or q._kind is not v._kind:
+        common_device("scaled_dot_product_attention", (q, k, v))
         raise DTypeError(
             f"scaled_dot_product_attention: Expected query, key, and value to have the same dtype and device, "
             f"but got query: "
@@ -93,7 +95,8 @@ def _check(q: Any, k: Any, v: Any, mask: Any, causal: bool) -> None:
             raise AttentionError(
                 "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
             )
-        if mask._kind.dtype is not dtypes.bool_ and mask._kind is not q._kind:
+        if mask._kind is not q._kind.boolean and mask._kind is not q._kind:
+            common_device("scaled_dot_product_attention", (q, mask))
             raise DTypeError(
                 f"scaled_dot_product_attention: Expected attn_mask dtype to be bool or float or to match query "
                 f"dtype, but got "
@@ -139,9 +142,12 @@ def scaled_dot_product_attention(
         or 0 in (*q._a.shape, *k._a.shape)
     ):
         return _attend(q, k, v, attn_mask, is_causal, scale, dropout_p)[0]  # type: ignore[no-any-return]
-    native, p = m.k["sdpa"](
-        q._a, k._a, v._a, None if attn_mask is None else attn_mask._a, is_causal, scale
-    )
+    try:
+        native, p = m.k["sdpa"](
+            q._a, k._a, v._a, None if attn_mask is None else attn_mask._a, is_causal, scale
+        )
+    except MemoryError as error:
+        raise no_room("scaled_dot_product_attention", m, error) from None
     y = wrap(native, m)
     n = record(ScaledDotProductAttentionBackward0, y, (q, k, v, attn_mask), (p,))
     if n is not None:

@@ -12,6 +12,7 @@ from flambeau.autograd.state import state
 from flambeau.errors import DTypeError, FlambeauError, IndexRangeError, ShapeError
 from flambeau.nn.functional._linear import linear
 from flambeau.nn.functional._reduction import check_reduction, legacy, reduce_loss
+from flambeau.ops._recover import no_room
 from flambeau.tensor import Tensor, describe, wrap
 
 _new = object.__new__
@@ -85,9 +86,10 @@ def cross_entropy(
         except IndexError:
             _check_range(input, target, ignore_index)
             raise
+        except MemoryError as error:
+            raise no_room("cross_entropy", m, error) from None
         t: Tensor = _new(Tensor)
-        t._a = loss
-        t._kind = m
+        t._a, t._kind = loss, m
         t._s = t._v = None
         if state.grad and input._g is not None:
             n = NllLossBackward0()
@@ -101,12 +103,11 @@ def cross_entropy(
                 e,
                 total,
             )
-            n.ignore = ignore_index  # type: ignore[attr-defined]
-            n.hooks = None
-            n.seq = _node.next_seq()
-            n.shape = ()
-            n.kind = m
+            n.ignore, n.hooks = ignore_index, None  # type: ignore[attr-defined]
+            n.seq, n.shape, n.kind = _node.next_seq(), (), m
             t._g = n
+            if _node.packer is not None:
+                _node.packer(n)
         else:
             t._g = None
         return t
@@ -220,9 +221,11 @@ def _check_range(x: Any, target: Any, ignore: int) -> None:
     bad = target.lt(0).bitwise_or(target.ge(classes)).bitwise_and(target.ne(ignore))
     wrong = [t for t, b in zip(target.reshape(-1).tolist(), bad.reshape(-1).tolist()) if b]
     if wrong:
+        from flambeau._live import called
+
         raise IndexRangeError(
-            f"cross_entropy: Target {wrong[0]} is out of bounds: classes are 0 to {classes - 1}, as input is "
-            f"{describe(x)}. "
+            f"{called('cross_entropy')}: Target {wrong[0]} is out of bounds: classes are 0 to {classes - 1}, as input "
+            f"is {describe(x)}. "
             f"Hint: {'number classes from 0' if wrong[0] == classes else 'check the labels, or set ignore_index'}"
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 from flambeau import random as streams
 from flambeau.errors import FlambeauError, ShapeError
 from flambeau.ops._op import op
+from flambeau.ops._recover import no_room
 from flambeau.ops.elementwise import mul
 from flambeau.tensor import Tensor, describe, wrap
 
@@ -34,7 +35,10 @@ def _check(name: str, p: float) -> None:
 
 def _keep(shape: Any, p: float, kind: Any) -> Tensor:
     """A bool mask of the elements that stay: each with probability 1 - p."""
-    drawn = streams.bernoulli(streams.default_generator, shape, 1.0 - p)
+    try:
+        drawn = streams.bernoulli(streams.default_generator, shape, 1.0 - p)
+    except MemoryError as error:
+        raise no_room("dropout", kind, error) from None
     return wrap(kind.boolean.k["from_host"](drawn), kind.boolean)
 
 

@@ -90,6 +90,8 @@ def record(
         kept,
     )
     n.hooks, n.seq = None, _node.next_seq()
+    if _node.packer is not None:
+        _node.packer(n)
     if result.__class__ is tuple:
         n.shape, n.kind = result[0]._a.shape, result[0]._kind
         for i, t in enumerate(result):

@@ -8,6 +8,7 @@ import flambeau as fb
 from flambeau.errors import DTypeError, ShapeError
 from flambeau.nn.functional._reduction import check_reduction, legacy, reduce_loss, same_shapes
 from flambeau.ops._op import op
+from flambeau.ops._recover import common_device
 from flambeau.ops.elementwise import mul, neg, sub
 from flambeau.shape import Shape
 from flambeau.tensor import Tensor, describe
@@ -194,6 +195,7 @@ def binary_cross_entropy(
             f"is not allowed, got {describe(input)} and {describe(target)}. Hint: target.view_as(input)"
         )
     if input._kind is not target._kind:
+        common_device("binary_cross_entropy", (input, target))
         raise DTypeError(
             f"binary_cross_entropy: input and target must have one dtype, got {describe(input)} and "
             f"{describe(target)}. "

@@ -9,6 +9,7 @@ import flambeau as fb
 from flambeau.autograd.inplace import bump
 from flambeau.errors import FlambeauError, ShapeError
 from flambeau.nn.functional._fused import FusedNode, record
+from flambeau.ops._recover import common_device, no_room
 from flambeau.tensor import Tensor, describe, wrap
 
 
@@ -63,17 +64,21 @@ def _normalize(
         m.k["normalize"] is None
         or m.inexact is None
         or (weight is not None and weight._kind is not m)
+        or (bias is not None and bias._kind is not m)
     ):
         return _normalize_composite(x, weight, bias, rows, layout, eps, centred)
-    native, xhat, rstd = m.k["normalize"](
-        x._a,
-        None if weight is None else weight._a,
-        None if bias is None else bias._a,
-        rows,
-        layout,
-        eps,
-        centred,
-    )
+    try:
+        native, xhat, rstd = m.k["normalize"](
+            x._a,
+            None if weight is None else weight._a,
+            None if bias is None else bias._a,
+            rows,
+            layout,
+            eps,
+            centred,
+        )
+    except MemoryError as error:
+        raise no_room("normalize", m, error) from None
     y = wrap(native, m)
     n = record(NativeLayerNormBackward0, y, (x, weight, bias), (xhat, rstd))
     if n is not None:
@@ -216,6 +221,25 @@ def _check_batch(op: str, x: Any, **vectors: Any) -> Any:
     return (shape[0], shape[1], math.prod(shape[2:]))
 
 
+def _batch_fused(x: Any, weight: Any, bias: Any, layout: Any, eps: float) -> Any:
+    m = x._kind
+    try:
+        native, xhat, rstd, mean, var = m.k["batch_norm"](
+            x._a,
+            None if weight is None else weight._a,
+            None if bias is None else bias._a,
+            layout,
+            eps,
+        )
+    except MemoryError as error:
+        raise no_room("batch_norm", m, error) from None
+    y = wrap(native, m)
+    n = record(NativeBatchNormBackward0, y, (x, weight, bias), (xhat, rstd))
+    if n is not None:
+        n.attrs = (layout, eps)
+    return y, mean, var
+
+
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -255,25 +279,23 @@ def batch_norm(
             f"batch_norm: Expected more than 1 value per channel when training, got input size {x.shape}"
         )
     m = x._kind
-    if m.k["batch_norm"] is None or (weight is not None and weight._kind is not m):
+    if (
+        m.k["batch_norm"] is None
+        or (weight is not None and weight._kind is not m)
+        or (bias is not None and bias._kind is not m)
+    ):
         y, mean, var = _batch_composite(x, weight, bias, layout, eps)
         mean, var = mean._a, var._a
     else:
-        native, xhat, rstd, mean, var = m.k["batch_norm"](
-            x._a,
-            None if weight is None else weight._a,
-            None if bias is None else bias._a,
-            layout,
-            eps,
-        )
-        y = wrap(native, m)
-        n = record(NativeBatchNormBackward0, y, (x, weight, bias), (xhat, rstd))
-        if n is not None:
-            n.attrs = (layout, eps)
-    if running_mean is not None:
-        _follow(running_mean, mean, momentum, 1.0)
-    if running_var is not None:
-        _follow(running_var, var, momentum, count / (count - 1) if count > 1 else 1.0)
+        y, mean, var = _batch_fused(x, weight, bias, layout, eps)
+    try:
+        if running_mean is not None:
+            _follow(running_mean, mean, momentum, 1.0)
+        if running_var is not None:
+            _follow(running_var, var, momentum, count / (count - 1) if count > 1 else 1.0)
+    except Exception:
+        common_device("batch_norm", [t for t in (x, running_mean, running_var) if t is not None])
+        raise
     return y  # type: ignore[no-any-return]
 
 

@@ -11,6 +11,7 @@ from flambeau.errors import ShapeError
 from flambeau.nn.functional._conv import ConvArgumentError, Ints, _tuple
 from flambeau.nn.functional._fused import FusedNode, record
 from flambeau.ops._op import op
+from flambeau.ops._recover import no_room
 from flambeau.shape import Shape
 from flambeau.tensor import Tensor, describe, wrap
 
@@ -95,7 +96,10 @@ def _max_pool(
     m = input._kind
     if m.k["max_pool"] is None:
         return _max_by_parts(input, out, k, s, p, d, want)
-    native = m.k["max_pool"](input._a, out, k, s, p, d)
+    try:
+        native = m.k["max_pool"](input._a, out, k, s, p, d)
+    except MemoryError as error:
+        raise no_room(op, m, error) from None
     y = wrap(native, m)
     n = record(MaxPoolWithIndicesBackward0, y, (input,), (native,))
     if n is not None:

@@ -6,7 +6,13 @@ from typing import Any
 
 import flambeau as fb
 from flambeau import dtypes
-from flambeau.errors import ArgumentError, DTypeError, FlambeauError, ShapeError
+from flambeau.errors import (
+    ArgumentError,
+    DTypeError,
+    FlambeauError,
+    IndexRangeError,
+    ShapeError,
+)
 from flambeau.ops._op import op
 from flambeau.shape import Shape
 from flambeau.tensor import Tensor, describe
@@ -119,7 +125,19 @@ def embedding(
         padding_idx %= rows
     if max_norm is not None:
         _renormalise(weight, index, max_norm, norm_type)
-    return _embedding(weight, index, padding_idx, scale_grad_by_freq)
+    try:
+        return _embedding(weight, index, padding_idx, scale_grad_by_freq)
+    except IndexRangeError as error:
+        raise _no_row(error, weight) from None
+
+
+def _no_row(error: IndexRangeError, weight: Tensor) -> IndexRangeError:
+    if error.where is None:
+        return error
+    return IndexRangeError(
+        f"embedding: index out of range in self: {error.where[0]} is not in [0, {weight._a.shape[0] - 1}] (weight: "
+        f"{describe(weight)}). Hint: num_embeddings must be larger than the largest index"
+    )
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from flambeau.nn.modules._activation import (
     CELU,
     ELU,
@@ -205,6 +208,19 @@ from flambeau.nn.modules._upsample import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+
+#: The modules from which PyTorch's programs import layers; ours have other names.
+_FILES = (
+    "activation batchnorm container conv dropout flatten instancenorm linear loss normalization padding pooling rnn "
+    "sparse transformer upsampling utils"
+).split()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILES:
+        return importlib.import_module(f"flambeau.nn.modules.{name}")
+    raise AttributeError(f"module 'flambeau.nn.modules' has no attribute {name!r}")
+
 
 __all__ = [
     "AdaptiveAvgPool1d",

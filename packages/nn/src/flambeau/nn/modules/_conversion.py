@@ -101,8 +101,12 @@ class Conversion:
         return self._apply(lambda t: t if is_lazy(t) else empty_like(t, device=device), recurse)
 
     def share_memory(self: C) -> C:
-        """Move all parameters and buffers to memory that processes share."""
-        return self._apply(lambda t: t.share_memory_())  # type: ignore[attr-defined]
+        """Move all parameters and buffers to memory that forked processes share, see `Tensor.share_memory_`."""
+        from flambeau.ops.sharing import share
+
+        owned = [*self.parameters(), *self.buffers()]  # type: ignore[attr-defined]
+        share([*owned, *(t.grad for t in owned if t.grad is not None)])
+        return self
 
 
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

@@ -200,7 +200,7 @@ class _InPlace:
 # ---- calling
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Module.__call__ where there are hooks."""
-    from flambeau.nn.modules._module import blame
+    from flambeau.nn.modules._module import blame, no_room
 
     called: set[int] = set()
     try:
@@ -209,6 +209,8 @@ def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         except FlambeauError as error:
             blame(module, error)
             raise
+        except MemoryError as error:
+            raise no_room(module, error) from None
     except Exception:
         _after_failure(module, args, kwargs, called)
         raise

@@ -89,6 +89,8 @@ class Module(StateDict, Hooking, Conversion):
         except FlambeauError as error:
             blame(self, error)
             raise
+        except MemoryError as error:
+            raise no_room(self, error) from None
 
     def forward(self, *input: Any) -> Any:
         """What calling the module computes; every subclass defines its own.
@@ -450,6 +452,15 @@ def _typename(value: Any) -> str:
 
 def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
+
+
+def no_room(module: Module, error: MemoryError) -> FlambeauError:
+    """The error of memory that ran out in a module, where nothing nearer to the allocation said so."""
+    from flambeau._live import uncaught
+
+    explained = uncaught(type(module).__name__, error)
+    blame(module, explained)
+    return explained
 
 
 def blame(module: Module, error: FlambeauError) -> None:

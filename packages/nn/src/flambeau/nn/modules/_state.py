@@ -218,15 +218,18 @@ class StateDict:
         if metadata is not None:
             copied._metadata = metadata
         _load(self, copied, "", metadata, assign, (missing, unexpected, problems))
+        fatal = bool(problems)  # what strict=False does not forgive either
         if strict:
             for label, keys in (("Unexpected", unexpected), ("Missing", missing)):
                 if keys:
                     listed = ", ".join(f'"{k}"' for k in keys)
                     problems.insert(0, f"{label} key(s) in state_dict: {listed}. ")
         if problems:
+            hint = "" if fatal else "\nHint: strict=False loads what fits"
             raise StateDictError(
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
                 + "\n\t".join(problems)
+                + hint
             )
         return _IncompatibleKeys(missing, unexpected)  # type: ignore[call-arg]
 

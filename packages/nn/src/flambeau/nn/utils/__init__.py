@@ -20,6 +20,7 @@ _LATER = {
     "parametrize": None,
     "parametrizations": None,
     "stateless": None,
+    "clip_grad": None,
     "fuse_conv_bn_eval": "_fusion",
     "fuse_conv_bn_weights": "_fusion",
     "fuse_linear_bn_eval": "_fusion",
