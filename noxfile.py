@@ -189,10 +189,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Layers, losses, optimizers and schedulers beside PyTorch's, which is installed in this session only."""
-    install(session, *GROUPS["test"], editable=True)
+    """Layers, losses, optimizers, schedulers and files beside PyTorch's, which is installed in this session only."""
+    install(session, *GROUPS["test"], editable=True, extras="bf16")
     try:
-        session.install("--quiet", *GROUPS["bench"])
+        session.install("--quiet", *GROUPS["bench"], *GROUPS["parity"])
     except nox.command.CommandFailed:
         session.warn("PyTorch cannot be installed here: every test below is skipped")
     session.run("pytest", "parity", *session.posargs)
